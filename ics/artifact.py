@@ -1,0 +1,134 @@
+"""A model artifact: the folder that holds `model.onnx`, `model.json` and `card.md`, and the types of its model.json."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+from ics.errors import InvalidArtifact
+
+Kind = Literal["classification", "text", "detection"]
+Colour = Literal["grey", "rgb"]
+Polarity = Literal["light-on-dark", "dark-on-light", "any"]
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """The tensor a model takes: uint8, NHWC, one channel for grey and three for RGB.
+
+    `polarity` says what the model was trained on, for drawings and writing: light ink on dark, dark on light, or any.
+    """
+
+    tensor: str
+    width: int
+    height: int
+    colour: Colour
+    polarity: Polarity = "any"
+    layout: str = "NHWC"
+    dtype: str = "uint8"
+
+    @property
+    def channels(self) -> int:
+        """1 for grey, 3 for RGB."""
+        return 1 if self.colour == "grey" else 3
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """A model.json. `version` is the SHA-256 of model.onnx; `temperature` divides the logits before the softmax."""
+
+    name: str
+    kind: Kind
+    labels: tuple[str, ...]
+    input: InputSpec
+    output: str
+    temperature: float
+    version: str
+    metrics: Mapping[str, Any]
+
+
+def input_from_json(fields: Mapping[str, Any]) -> InputSpec:
+    """The `input` object of a model.json.
+
+    Raises:
+        InvalidArtifact: names the field that is missing, unknown or wrong.
+    """
+    try:
+        spec = InputSpec(**fields)
+    except TypeError as error:
+        raise InvalidArtifact(f"input: {error}") from error
+    for name, value, allowed in (
+        ("layout", spec.layout, ("NHWC",)),
+        ("dtype", spec.dtype, ("uint8",)),
+        ("colour", spec.colour, get_args(Colour)),
+        ("polarity", spec.polarity, get_args(Polarity)),
+    ):
+        if value not in allowed:
+            raise InvalidArtifact(f"input.{name} is {value!r}; it must be one of: {', '.join(allowed)}")
+    for name, size in (("width", spec.width), ("height", spec.height)):
+        if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= 4096:
+            raise InvalidArtifact(f"input.{name} is {size!r}; it must be a whole number of pixels from 1 to 4096")
+    return spec
+
+
+def spec_from_json(fields: Mapping[str, Any]) -> ModelSpec:
+    """A parsed model.json.
+
+    Raises:
+        InvalidArtifact: names the field that is missing or wrong.
+    """
+    try:
+        spec = ModelSpec(
+            name=fields["name"],
+            kind=fields["kind"],
+            labels=tuple(fields["labels"]),
+            input=input_from_json(fields["input"]),
+            output=fields["output"]["tensor"],
+            temperature=fields["temperature"],
+            version=fields["version"],
+            metrics=fields.get("metrics", {}),
+        )
+    except KeyError as error:
+        raise InvalidArtifact(f"model.json lacks {error}") from error
+    except TypeError as error:
+        raise InvalidArtifact(f"model.json: {error}") from error
+    if spec.kind not in get_args(Kind):
+        raise InvalidArtifact(f"kind is {spec.kind!r}; it must be one of: {', '.join(get_args(Kind))}")
+    if not spec.labels or len(set(spec.labels)) != len(spec.labels) or not all(isinstance(x, str) for x in spec.labels):
+        raise InvalidArtifact("labels must be a list of different strings, at least one")
+    if not isinstance(spec.temperature, int | float) or isinstance(spec.temperature, bool) or not spec.temperature > 0:
+        raise InvalidArtifact(f"temperature is {spec.temperature!r}; it must be a number above 0")
+    return spec
+
+
+def spec_to_json(spec: ModelSpec) -> dict[str, Any]:
+    """What model.json holds for this spec."""
+    return {**asdict(spec), "labels": list(spec.labels), "output": {"tensor": spec.output}}
+
+
+def load_spec(folder: Path) -> ModelSpec:
+    """Read and check a folder's model.json, and that model.onnx is the graph it describes.
+
+    Raises:
+        InvalidArtifact: a file is missing, unreadable, or the graph's SHA-256 is not `version`.
+    """
+    description, graph = folder / "model.json", folder / "model.onnx"
+    for path in (description, graph):
+        if not path.is_file():
+            raise InvalidArtifact(f"{path} does not exist; an artifact holds model.onnx, model.json and card.md")
+    try:
+        fields = cast("dict[str, Any]", json.loads(description.read_text("utf-8")))
+    except ValueError as error:
+        raise InvalidArtifact(f"{description} is not JSON: {error}") from error
+    spec = spec_from_json(fields)
+    version = graph_version(graph)
+    if spec.version != version:
+        raise InvalidArtifact(f"{graph} has SHA-256 {version}, but model.json describes version {spec.version}")
+    return spec
+
+
+def graph_version(graph: Path) -> str:
+    """The version of a model: the SHA-256 of its ONNX file, in hex."""
+    return hashlib.sha256(graph.read_bytes()).hexdigest()

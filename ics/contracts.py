@@ -1,0 +1,169 @@
+"""What travels between the parts of ICS: frozen types, and the JSON they become.
+
+An image on its way: `ImageRef` (where it is) -> `Prediction` (what the model says) -> `Verdict` (what we decide) ->
+result row (the record in S3). In state machine state only `Batch` travels: references and counts, never pixels.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Decision = Literal["accepted", "uncertain", "flagged", "failed"]
+Mode = Literal["strict", "tolerant"]
+
+DECISIONS: tuple[Decision, ...] = ("accepted", "uncertain", "flagged", "failed")
+MODES: tuple[Mode, ...] = ("strict", "tolerant")
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRef:
+    """An S3 object that holds an image. `etag` (unquoted) and `version` are empty where unknown."""
+
+    bucket: str
+    key: str
+    etag: str = ""
+    version: str = ""
+
+    @property
+    def uri(self) -> str:
+        """`s3://bucket/key`, the key as it is, not URL-encoded."""
+        return f"s3://{self.bucket}/{self.key}"
+
+    @property
+    def image_id(self) -> str:
+        """Names this content at this place: hex SHA-256 of bucket, key and etag, a line each."""
+        return hashlib.sha256(f"{self.bucket}\n{self.key}\n{self.etag}".encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """Another label the model considered, with its confidence in [0, 1]."""
+
+    label: str
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A detected object. Coordinates and sizes are relative to the picture, in [0, 1], from its top left."""
+
+    label: str
+    confidence: float
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a model says of one image.
+
+    One type for three kinds of model: *classification* (label, confidence, alternatives), *text* (`text` is what was
+    read and also the label; alternatives are its characters with their confidences) and *detection* (boxes; the label
+    is the surest box's). `model` is the version of the model: the SHA-256 of its graph.
+    """
+
+    label: str
+    confidence: float
+    alternatives: tuple[Alternative, ...] = ()
+    boxes: tuple[Box, ...] = ()
+    text: str | None = None
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What ICS decides about one image, and why. `reason` is None for an accepted image."""
+
+    image: ImageRef
+    decision: Decision
+    reason: str | None
+    prediction: Prediction | None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One child of the Map: some lines of a run's images.jsonl, and how to judge them.
+
+    `offset` and `length` are bytes of images.jsonl; `started` is the run's start, ISO 8601 UTC, on which the rows' date
+    partition depends (so that a batch judged after midnight still lands beside its siblings).
+    """
+
+    run: str
+    started: str
+    model: str
+    threshold: float
+    batch: int
+    offset: int
+    length: int
+
+    @property
+    def date(self) -> str:
+        """The run's start date, yyyy-mm-dd: the rows' `dt` partition."""
+        return self.started[:10]
+
+
+def batch_from(event: Mapping[str, Any]) -> Batch:
+    """The batch in a state's input, which may carry more keys than the batch's own."""
+    return Batch(**{name: event[name] for name in Batch.__slots__})
+
+
+def dump_line(value: object) -> bytes:
+    """One line of JSON Lines: compact JSON, UTF-8, ending in a newline."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def prediction_to_json(prediction: Prediction) -> dict[str, Any]:
+    """A prediction as the wire format writes it; empty `boxes` and absent `text` are left out."""
+    fields = asdict(prediction)
+    if not fields["boxes"]:
+        del fields["boxes"]
+    if fields["text"] is None:
+        del fields["text"]
+    return fields
+
+
+def prediction_from_json(fields: Mapping[str, Any]) -> Prediction:
+    """A prediction from the wire format.
+
+    Raises:
+        ValueError, TypeError, KeyError: a field is missing, of the wrong type or out of its range.
+    """
+    text = fields.get("text")
+    if text is not None and not isinstance(text, str):
+        raise TypeError("text is not a string")
+    return Prediction(
+        label=_text(fields, "label"),
+        confidence=_unit(fields, "confidence"),
+        alternatives=tuple(
+            Alternative(_text(other, "label"), _unit(other, "confidence")) for other in fields.get("alternatives", ())
+        ),
+        boxes=tuple(
+            Box(
+                _text(box, "label"),
+                *(_unit(box, name) for name in ("confidence", "left", "top", "width", "height")),
+            )
+            for box in fields.get("boxes", ())
+        ),
+        text=text,
+        model=_text(fields, "model") if "model" in fields else "",
+    )
+
+
+def _text(fields: Mapping[str, Any], name: str) -> str:
+    value = fields[name]
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is not a string")
+    return value
+
+
+def _unit(fields: Mapping[str, Any], name: str) -> float:
+    value = fields[name]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} is not a number")
+    if not 0.0 <= value <= 1.0:  # also refuses NaN
+        raise ValueError(f"{name} is not within 0 and 1")
+    return float(value)

@@ -1,0 +1,109 @@
+"""The alert: one digest a run, as text a person understands and as JSON a program does."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+MAX_SUBJECT = 100
+"""SNS refuses longer subjects; they are ASCII, without line breaks."""
+
+MAX_MESSAGE = 262_144
+"""SNS's limit for a message, in bytes, all protocols' texts together."""
+
+_MAX_LINE = 300
+"""Characters of one image's line in the e-mail: a key may have 1,024 bytes."""
+
+# What a person can do about each reason.
+ADVICE: Mapping[str, str] = {
+    "BelowThreshold": "the model is not sure enough: look at the image and decide",
+    "EmptyObject": "the object has zero bytes: upload it again",
+    "NotAnImage": "the content is no image, whatever its name says: check who uploaded it",
+    "UnsupportedFormat": "the format is not read: convert it to JPEG or PNG",
+    "TruncatedImage": "the file ends too early: upload it again",
+    "CorruptImage": "the file cannot be decoded: upload it again",
+    "TooManyPixels": "larger than the pixel limit: scale it down, or raise max_pixels in the environment",
+    "ObjectTooLarge": "too many bytes for one image: scale it down",
+    "ObjectNotFound": "deleted between plan and read, or never there: check the source",
+    "ObjectChanged": "overwritten during the run: run it again",
+    "AccessDenied": "ICS may not read it: check the bucket policy, the key policy and source_buckets",
+    "ReadFailed": "S3 did not answer after retries: run it again",
+    "ModelRefused": "the model refuses this image alone: look at the endpoint's log",
+    "EndpointThrottled": "the endpoint was over capacity after retries: add instances or lower max_concurrency",
+    "EndpointUnavailable": "the endpoint did not answer after retries: look at its log and its alarms, then run again",
+    "EndpointRefused": "the endpoint refused the request: check that it exists and is in service",
+    "InvalidAnswer": "the endpoint's answer was not in the wire format: check the model's container",
+    "BatchLost": "the batch ended without a receipt: run it again",
+}
+
+
+def subject(environment: str, summary: Mapping[str, Any]) -> str:
+    """One line that says how the run ended and how many images need a person: ASCII, at most 100 characters."""
+    text = f"[ICS {environment}] {summary['status']}: {_headline(summary)}, run {summary['run']}"
+    text = " ".join(text.encode("ascii", "replace").decode().split())
+    return text if len(text) <= MAX_SUBJECT else text[: MAX_SUBJECT - 3] + "..."
+
+
+def text(environment: str, summary: Mapping[str, Any]) -> str:
+    """The e-mail: which run, how many, the worst images and why, and where to look."""
+    lines = [f"ICS {environment}: run {summary['run']} {summary['status']}", ""]
+    if summary["error"]:
+        lines += [f"{summary['error']}: {summary['cause']}", ""]
+    if summary["planned"]:
+        lines += [
+            f"  model      {summary['model']}, threshold {summary['threshold']:g}, mode {summary['mode']}",
+            f"  planned    {summary['planned']:,}",
+            f"  accepted   {summary['accepted']:,}",
+            f"  uncertain  {summary['uncertain']:,}",
+            f"  flagged    {summary['flagged']:,}",
+            f"  failed     {summary['failed']:,}",
+            "",
+        ]
+    if summary["reasons"]:
+        lines.append("Why:")
+        lines += [f"  {count:>7,}  {reason}: {_advice(reason)}" for reason, count in summary["reasons"].items()]
+        lines.append("")
+    if summary["worst"]:
+        attention = summary["planned"] - summary["accepted"]
+        shown = len(summary["worst"])
+        lines.append(f"The worst {shown} of {attention:,}:" if attention > shown else "The images:")
+        lines += [_image_line(row, summary["threshold"]) for row in summary["worst"]]
+        lines.append("")
+    lines.append("Where to look:")
+    lines += [f"  {name:<10} {place}" for name, place in summary["links"].items()]
+    return "\n".join(lines) + "\n"
+
+
+def message(environment: str, summary: Mapping[str, Any]) -> str:
+    """SNS's `MessageStructure: json`: the text for e-mail, the JSON for every other protocol."""
+    body = json.dumps({"environment": environment, **summary}, ensure_ascii=False)
+    email = text(environment, summary)
+    return json.dumps({"default": body, "email": email}, ensure_ascii=False)
+
+
+def attributes(environment: str, summary: Mapping[str, Any]) -> dict[str, str]:
+    """Message attributes, as strings, for subscription filter policies."""
+    names = ("status", "mode", "model", "planned", "accepted", "uncertain", "flagged", "failed")
+    return {"environment": environment, **{name: str(summary[name]) for name in names}}
+
+
+def _headline(summary: Mapping[str, Any]) -> str:
+    if not summary["planned"]:
+        return str(summary["error"])
+    attention = summary["planned"] - summary["accepted"]
+    if not attention:
+        return f"all {summary['planned']:,} images accepted"
+    return f"{attention:,} of {summary['planned']:,} images need a person"
+
+
+def _advice(reason: str) -> str:
+    return ADVICE.get(reason, "see the rows and the function's log")
+
+
+def _image_line(row: Mapping[str, Any], threshold: float) -> str:
+    if row["label"] is None:
+        said = f"{row['decision']}: {row['reason']}"
+    else:
+        said = f"{row['decision']}: {row['label']!r} at {row['confidence']:.3f}, threshold {threshold:g}"
+    uri = row["s3_uri"].encode("unicode_escape").decode() if not row["s3_uri"].isprintable() else row["s3_uri"]
+    line = f"  {said}  {uri}"
+    return line if len(line) <= _MAX_LINE else line[: _MAX_LINE - 3] + "..."

@@ -1,0 +1,170 @@
+"""Every error ICS raises, by the name that people read in the console, in a row's `reason` or in an alert.
+
+IcsError
+├── RequestError            the run cannot be planned; nothing was classified
+│   ├── InvalidRequest      the request itself: unknown key, two sources, bad threshold
+│   ├── SourceNotFound      no such bucket, or no such manifest
+│   ├── SourceForbidden     ICS has no right to list or read the source
+│   ├── SourceUnsafe        the source is a bucket that ICS writes to
+│   ├── EmptySource         the source holds no image
+│   ├── InvalidManifest     a manifest's line cannot be understood; the message names the line
+│   └── RunTooLarge         more images than one run can hold
+├── ImageError              one image cannot be classified; its row is `failed` with this name
+│   ├── EmptyObject         zero bytes
+│   ├── NotAnImage          the content is no known image format, whatever the key says
+│   ├── UnsupportedFormat   an image, but of a format ICS does not read
+│   ├── TruncatedImage      the content ends too early
+│   ├── CorruptImage        the content cannot be decoded
+│   ├── TooManyPixels       larger than the pixel limit, read from the header before decoding
+│   ├── ObjectTooLarge      more bytes than ICS reads for one image
+│   ├── ObjectNotFound      deleted between plan and read, or never there
+│   ├── ObjectChanged       overwritten between plan and read
+│   ├── AccessDenied        ICS has no right to read the object
+│   ├── ReadFailed          S3 did not answer, after retries
+│   └── ModelRefused        the model refuses this image and no other of its body
+├── BatchError              a whole batch cannot be classified; its rows are `failed` with this name
+│   ├── EndpointThrottled   the endpoint is over capacity (retried)
+│   ├── EndpointUnavailable the endpoint is down, broken or timing out (retried)
+│   ├── EndpointRefused     the endpoint refuses the request: missing, misnamed, no right
+│   └── InvalidAnswer       the endpoint answered, but not in the wire format (retried)
+├── InvalidBody             a request to the model server cannot be understood; names the line
+├── InvalidArtifact         a model folder is not what its model.json says
+└── NotReconciled           planned differs from accepted + uncertain + flagged + failed
+"""
+
+
+class IcsError(Exception):
+    """Anything that ICS itself raises."""
+
+
+class RequestError(IcsError):
+    """The run cannot be planned."""
+
+
+class InvalidRequest(RequestError):
+    """The request's JSON is not what `statemachine/classify_images.schema.json` describes."""
+
+
+class SourceNotFound(RequestError):
+    """The source's bucket or manifest does not exist."""
+
+
+class SourceForbidden(RequestError):
+    """The source may not be listed or read."""
+
+
+class SourceUnsafe(RequestError):
+    """The source is a bucket that ICS itself writes to."""
+
+
+class EmptySource(RequestError):
+    """The source holds no image."""
+
+
+class InvalidManifest(RequestError):
+    """A manifest's line cannot be understood."""
+
+    def __init__(self, line: int, problem: str) -> None:
+        super().__init__(f"line {line}: {problem}")
+        self.line = line
+
+
+class RunTooLarge(RequestError):
+    """More images than one run can hold."""
+
+
+class ImageError(IcsError):
+    """One image cannot be classified. The class name becomes the row's `reason`."""
+
+    @property
+    def reason(self) -> str:
+        """The name that a row's `reason` holds."""
+        return type(self).__name__
+
+
+class EmptyObject(ImageError):
+    """Zero bytes."""
+
+
+class NotAnImage(ImageError):
+    """The content is no known image format."""
+
+
+class UnsupportedFormat(ImageError):
+    """An image of a format ICS does not read."""
+
+
+class TruncatedImage(ImageError):
+    """The content ends too early."""
+
+
+class CorruptImage(ImageError):
+    """The content cannot be decoded."""
+
+
+class TooManyPixels(ImageError):
+    """Larger than the pixel limit."""
+
+
+class ObjectTooLarge(ImageError):
+    """More bytes than ICS reads for one image."""
+
+
+class ObjectNotFound(ImageError):
+    """No such object (any more)."""
+
+
+class ObjectChanged(ImageError):
+    """Overwritten since the run was planned."""
+
+
+class AccessDenied(ImageError):
+    """The object may not be read."""
+
+
+class ReadFailed(ImageError):
+    """S3 did not answer, after retries."""
+
+
+class ModelRefused(ImageError):
+    """The model refuses this image alone."""
+
+
+class BatchError(IcsError):
+    """A whole batch cannot be classified. Step Functions matches these names in Retry and Catch."""
+
+
+class EndpointThrottled(BatchError):
+    """The endpoint is over capacity; worth another try."""
+
+
+class EndpointUnavailable(BatchError):
+    """The endpoint is down, broken or timing out; worth another try."""
+
+
+class EndpointRefused(BatchError):
+    """The endpoint refuses the request; another try would end the same."""
+
+
+class InvalidAnswer(BatchError):
+    """The endpoint's answer is not in the wire format."""
+
+
+class InvalidBody(IcsError):
+    """A request body cannot be understood.
+
+    `line` counts from 1 in a JSON Lines body and is None for a body that is one image. `status` is the HTTP status
+    that says so: 400 for a malformed line, 413 for too much, 415 for a wrong content type, 422 for a bad image.
+    """
+
+    def __init__(self, status: int, code: str, problem: str, line: int | None = None) -> None:
+        super().__init__(problem if line is None else f"line {line}: {problem}")
+        self.status, self.code, self.line = status, code, line
+
+
+class InvalidArtifact(IcsError):
+    """A model folder is not what its model.json says."""
+
+
+class NotReconciled(IcsError):
+    """planned differs from accepted + uncertain + flagged + failed."""

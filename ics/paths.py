@@ -1,0 +1,69 @@
+"""Where everything of a run lies in S3. Nobody else composes a key.
+
+Working bucket (expires in days):
+
+    runs/<run>/images.jsonl                         a line an image
+    runs/<run>/plan.jsonl                           a line a batch
+    runs/<run>/staging/<batch>/images.jsonl         a line an image: what became of it, and where it was put
+    runs/<run>/staging/<batch>/body-<n>.jsonl       a request body for the model
+    runs/<run>/predictions/<batch>/body-<n>.jsonl   the model's answer to it, a line an image
+    runs/<run>/batches/<batch>.json                 the batch's receipt: written last, it makes the batch count
+
+Results bucket (the record):
+
+    results/model=<m>/dt=<start date>/run=<id>/batch-<n>.jsonl
+    runs/<run>/summary.json
+    capture/...                                     what the endpoint was asked and answered, written by SageMaker
+"""
+
+from ics.contracts import Batch
+
+
+def images(run: str) -> str:
+    """The images of a run, a line each."""
+    return f"runs/{run}/images.jsonl"
+
+
+def plan(run: str) -> str:
+    """The batches of a run, a line each: what the Map reads."""
+    return f"runs/{run}/plan.jsonl"
+
+
+def staged_images(batch: Batch) -> str:
+    """What became of each image of a batch."""
+    return f"runs/{batch.run}/staging/{batch.batch}/images.jsonl"
+
+
+def staged_body(batch: Batch, body: int) -> str:
+    """A request body for the model."""
+    return f"runs/{batch.run}/staging/{batch.batch}/body-{body}.jsonl"
+
+
+def predictions(batch: Batch, body: int) -> str:
+    """The model's answer to a body."""
+    return f"runs/{batch.run}/predictions/{batch.batch}/body-{body}.jsonl"
+
+
+def receipts(run: str) -> str:
+    """The prefix under which a run's receipts lie."""
+    return f"runs/{run}/batches/"
+
+
+def receipt(run: str, batch: int) -> str:
+    """A batch's receipt."""
+    return f"{receipts(run)}{batch}.json"
+
+
+def results(model: str, date: str, run: str) -> str:
+    """The prefix under which a run's rows lie."""
+    return f"results/model={model}/dt={date}/run={run}/"
+
+
+def rows(batch: Batch) -> str:
+    """A batch's rows."""
+    return f"{results(batch.model, batch.date, batch.run)}batch-{batch.batch}.jsonl"
+
+
+def summary(run: str) -> str:
+    """A run's summary."""
+    return f"runs/{run}/summary.json"

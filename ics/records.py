@@ -1,0 +1,161 @@
+"""What a run leaves behind: result rows, a receipt a batch, and the summary reduced from the receipts.
+
+Rows are the record. A receipt counts a batch's rows and names its worst; reducing receipts costs one small read a batch
+instead of one an image, and a batch counts only once its receipt is there.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from ics.contracts import DECISIONS, Batch, Mode, Verdict
+from ics.errors import NotReconciled
+
+WORST = 10
+"""Images that a receipt and the summary name."""
+
+Status = Literal["SUCCEEDED", "FAILED"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """Where an image was sent: the inference id of the request, and its line in the captured body, from 1."""
+
+    inference_id: str
+    line: int
+
+
+def inference_id(batch: Batch, body: str) -> str:
+    """Names one request to the endpoint, in at most 64 characters: `<12 hex of the run>-<batch>-<body>`.
+
+    The 12 hex digits are the run name's SHA-256. Data capture records this id, so that captured lines join to rows.
+    """
+    return f"{hashlib.sha256(batch.run.encode()).hexdigest()[:12]}-{batch.batch}-{body}"
+
+
+def result_row(verdict: Verdict, batch: Batch, sent: Sent | None, decided_at: str) -> dict[str, Any]:
+    """One line of the results; `decided_at` is ISO 8601 UTC. An image that was never sent has no inference id."""
+    prediction = asdict(verdict.prediction) if verdict.prediction else {}
+    return {
+        "image_id": verdict.image.image_id,
+        "s3_uri": verdict.image.uri,
+        "version": verdict.image.version,
+        "model": batch.model,
+        "model_version": prediction.get("model", ""),
+        "decision": verdict.decision,
+        "reason": verdict.reason,
+        "label": prediction.get("label"),
+        "confidence": prediction.get("confidence"),
+        "alternatives": prediction.get("alternatives", ()),
+        "boxes": prediction.get("boxes", ()),
+        "text": prediction.get("text"),
+        "threshold": batch.threshold,
+        "run": batch.run,
+        "batch": batch.batch,
+        "inference_id": sent.inference_id if sent else None,
+        "line": sent.line if sent else None,
+        "decided_at": decided_at,
+    }
+
+
+def receipt(batch: Batch, rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Count a batch's rows by decision and reason, and keep its worst."""
+    rows = list(rows)
+    return {
+        "run": batch.run,
+        "batch": batch.batch,
+        "images": len(rows),
+        **_count(rows),
+        "reasons": dict(Counter(row["reason"] for row in rows if row["reason"])),
+        "model_versions": sorted({row["model_version"] for row in rows if row["model_version"]}),
+        "worst": worst(_brief(row) for row in rows if row["decision"] != "accepted"),
+    }
+
+
+def worst(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The rows a person should see first: flagged, then failed, then uncertain by rising confidence."""
+    order = {"flagged": 0, "failed": 1, "uncertain": 2}
+    return sorted(rows, key=lambda row: (order[row["decision"]], row["confidence"] or 0.0, row["s3_uri"]))[:WORST]
+
+
+@dataclass(frozen=True, slots=True)
+class Reduction:
+    """What the receipts of a run add up to. Reducing is associative: any order of receipts gives the same counts."""
+
+    batches: int = 0
+    accepted: int = 0
+    uncertain: int = 0
+    flagged: int = 0
+    failed: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    model_versions: tuple[str, ...] = ()
+    worst: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def decided(self) -> int:
+        """Images with a verdict."""
+        return self.accepted + self.uncertain + self.flagged + self.failed
+
+    @property
+    def need_attention(self) -> int:
+        """Images that a person should look at."""
+        return self.decided - self.accepted
+
+
+def reduce_receipts(receipts: Iterable[Mapping[str, Any]]) -> Reduction:
+    """Add up receipts, in one pass and constant memory."""
+    batches = 0
+    counts: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    versions: set[str] = set()
+    shown: list[Mapping[str, Any]] = []
+    for one in receipts:
+        batches += 1
+        counts.update({decision: one[decision] for decision in DECISIONS})
+        reasons.update(one["reasons"])
+        versions.update(one["model_versions"])
+        shown = worst([*shown, *one["worst"]])
+    return Reduction(
+        batches=batches,
+        **{decision: counts[decision] for decision in DECISIONS},
+        reasons=dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
+        model_versions=tuple(sorted(versions)),
+        worst=tuple(shown),
+    )
+
+
+def reconcile(planned: int, reduction: Reduction) -> None:
+    """Prove planned = accepted + uncertain + flagged + failed.
+
+    Raises:
+        NotReconciled: names both sides.
+    """
+    if planned != reduction.decided:
+        raise NotReconciled(
+            f"{planned} planned, but {reduction.accepted} accepted + {reduction.uncertain} uncertain + "
+            f"{reduction.flagged} flagged + {reduction.failed} failed = {reduction.decided}"
+        )
+
+
+def outcome(mode: Mode, tolerated_percent: float, planned: int, reduction: Reduction) -> tuple[Status, str | None]:
+    """How the execution ends, and the error's name where it fails.
+
+    Strict: any image that needs a person fails the execution, after everything is done and told. Tolerant: only more of
+    them than `tolerated_percent` of the planned images.
+    """
+    if mode == "strict":
+        return ("FAILED", "ImagesNeedAttention") if reduction.need_attention else ("SUCCEEDED", None)
+    if 100 * reduction.need_attention > tolerated_percent * planned:
+        return "FAILED", "ToleranceExceeded"
+    return "SUCCEEDED", None
+
+
+def _count(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    counts = Counter(row["decision"] for row in rows)
+    return {decision: counts[decision] for decision in DECISIONS}
+
+
+def _brief(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in ("s3_uri", "decision", "reason", "label", "confidence")}

@@ -1,0 +1,264 @@
+"""What a person asks for: the execution's input, checked, and the manifests it may point to.
+
+The JSON Schema of the request is `statemachine/classify_images.schema.json`; a test holds the two together.
+"""
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from ics.contracts import MODES, ImageRef, Mode
+from ics.errors import InvalidManifest, InvalidRequest
+
+MAX_INLINE_IMAGES = 100
+"""Images in the request itself; beyond, a manifest keeps the state small (AWS refuses state over 256 KiB)."""
+
+MAX_KEY_BYTES = 1024
+"""S3's limit for a key, in UTF-8 bytes."""
+
+MANIFEST_ENDINGS = (".csv", ".jsonl", ".json")
+
+_SOURCES = ("images", "prefix", "manifest")
+_OPTIONS = ("model", "threshold", "mode", "tolerated_percent")
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """The images themselves, at most `MAX_INLINE_IMAGES`."""
+
+    refs: tuple[ImageRef, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """All objects of `bucket` whose key begins with `prefix`."""
+
+    bucket: str
+    prefix: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """An S3 object that lists the images: .csv, .jsonl or .json."""
+
+    bucket: str
+    key: str
+
+
+Source = Images | Prefix | Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """A checked request, with every default filled in. `tolerated_percent` counts in tolerant mode only."""
+
+    source: Source
+    model: str
+    threshold: float
+    mode: Mode
+    tolerated_percent: float
+
+
+def parse_request(
+    request: Mapping[str, Any], *, models: Iterable[str], default_model: str, default_threshold: float
+) -> RunRequest:
+    """Check a request and fill in what it leaves out.
+
+    Args:
+        request: the execution's input.
+        models: the names of the environment's models.
+        default_model: the model where the request names none.
+        default_threshold: the confidence from which an answer is accepted where the request names none.
+
+    Raises:
+        InvalidRequest: says which key is wrong and what is allowed.
+    """
+    if not isinstance(request, Mapping):
+        raise InvalidRequest(f"the input must be a JSON object, not {type(request).__name__}")
+    unknown = sorted(request.keys() - {*_SOURCES, *_OPTIONS})
+    if unknown:
+        raise InvalidRequest(f"unknown key {unknown[0]!r}; allowed are: {', '.join((*_SOURCES, *_OPTIONS))}")
+    given = [name for name in _SOURCES if name in request]
+    if len(given) != 1:
+        found = " and ".join(given) if given else "none"
+        raise InvalidRequest(f"give exactly one of images, prefix or manifest; found {found}")
+    mode = request.get("mode", "strict")
+    if mode not in MODES:
+        raise InvalidRequest(f"mode is {mode!r}; it must be strict or tolerant")
+    if "tolerated_percent" in request and mode != "tolerant":
+        raise InvalidRequest("tolerated_percent counts in tolerant mode only; add mode: tolerant")
+    model = request.get("model", default_model)
+    names = sorted(models)
+    if model not in names:
+        raise InvalidRequest(f"no model {model!r} in this environment; it has: {', '.join(names)}")
+    return RunRequest(
+        source=_parse_source(given[0], request[given[0]]),
+        model=model,
+        threshold=_number(request, "threshold", default_threshold, 0.0, 1.0),
+        mode=cast("Mode", mode),
+        tolerated_percent=_number(request, "tolerated_percent", 100.0, 0.0, 100.0),
+    )
+
+
+def parse_manifest(key: str, lines: Iterable[bytes]) -> Iterator[ImageRef]:
+    """The images a manifest lists, in order; .csv and .jsonl are read as they stream in.
+
+    A .csv has a header with `bucket,key` or `s3_bucket,s3_key`, and optionally `etag` and `version`. A .jsonl has an
+    image a line, a .json one array of images: `"s3://bucket/key"` or `{"bucket", "key"}` or `{"s3_bucket", "s3_key"}`.
+    Blank lines are skipped.
+
+    Args:
+        key: the manifest's key, whose ending says how to read it.
+        lines: the manifest's lines, with their line ends.
+
+    Raises:
+        InvalidManifest: names the line (of a .json: the element's number) and what is wrong with it.
+        InvalidRequest: the ending is none of these.
+    """
+    readers: dict[str, Callable[[Iterable[bytes]], Iterator[ImageRef]]] = {
+        ".csv": _parse_csv,
+        ".jsonl": _parse_json_lines,
+        ".json": _parse_json_array,
+    }
+    for ending, reader in readers.items():
+        if key.lower().endswith(ending):
+            return reader(lines)
+    raise InvalidRequest(f"manifest {key!r} must end in {', '.join(MANIFEST_ENDINGS)}")
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """Bucket and key (possibly empty) of `s3://bucket/key`. Nothing in the key is decoded.
+
+    Raises:
+        ValueError: not such a URI.
+    """
+    scheme, _, rest = uri.partition("://")
+    bucket, _, key = rest.partition("/")
+    if scheme != "s3" or not bucket:
+        raise ValueError(f"{uri[:200]!r} is not of the form s3://bucket/key")
+    if len(key.encode()) > MAX_KEY_BYTES:
+        raise ValueError(f"a key of {len(key.encode()):,} bytes exceeds S3's {MAX_KEY_BYTES:,}")
+    return bucket, key
+
+
+def _parse_source(name: str, value: Any) -> Source:
+    if name == "images":
+        if not isinstance(value, list) or not value:
+            raise InvalidRequest("images must be a list of at least one image")
+        if len(value) > MAX_INLINE_IMAGES:
+            raise InvalidRequest(
+                f"{len(value):,} images in the request; the limit is {MAX_INLINE_IMAGES}: write them to a manifest "
+                "(.jsonl, .csv or .json in S3) and give its URI as manifest"
+            )
+        refs = []
+        for number, image in enumerate(value, 1):
+            try:
+                refs.append(_parse_image(image))
+            except (ValueError, TypeError) as error:
+                raise InvalidRequest(f"image {number}: {error}") from error
+        return Images(tuple(refs))
+    if not isinstance(value, str):
+        raise InvalidRequest(f"{name} must be a string of the form s3://bucket/key")
+    try:
+        bucket, key = split_uri(value)
+    except ValueError as error:
+        raise InvalidRequest(f"{name}: {error}") from error
+    if name == "prefix":
+        return Prefix(bucket, key)
+    if not key.lower().endswith(MANIFEST_ENDINGS):
+        raise InvalidRequest(f"manifest {value!r} must end in {', '.join(MANIFEST_ENDINGS)}")
+    return Manifest(bucket, key)
+
+
+def _number(request: Mapping[str, Any], name: str, default: float, low: float, high: float) -> float:
+    value = request.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise InvalidRequest(f"{name} is {value!r}; it must be a number from {low:g} to {high:g}")
+    return float(value)
+
+
+def _parse_image(value: Any) -> ImageRef:
+    if isinstance(value, str):
+        bucket, key = split_uri(value)
+        fields: Mapping[str, Any] = {"bucket": bucket, "key": key}
+    elif isinstance(value, Mapping):
+        fields = {name.removeprefix("s3_"): text for name, text in value.items()}
+        unknown = sorted(fields.keys() - {"bucket", "key", "etag", "version"})
+        if unknown:
+            raise ValueError(f"unknown key {unknown[0]!r}; allowed are: s3_bucket, s3_key, etag, version")
+    else:
+        raise TypeError("expected an s3:// URI or an object with s3_bucket and s3_key")
+    for name in ("bucket", "key"):
+        if not isinstance(fields.get(name), str) or not fields[name]:
+            raise ValueError(f"s3_{name} is missing or empty")
+    etag, version = fields.get("etag") or "", fields.get("version") or ""
+    if not isinstance(etag, str) or not isinstance(version, str):
+        raise TypeError("etag and version must be strings")
+    if len(fields["key"].encode()) > MAX_KEY_BYTES:
+        raise ValueError(f"a key of {len(fields['key'].encode()):,} bytes exceeds S3's {MAX_KEY_BYTES:,}")
+    return ImageRef(fields["bucket"], fields["key"], etag.strip('"'), version)
+
+
+def _parse_csv(lines: Iterable[bytes]) -> Iterator[ImageRef]:
+    rows = csv.reader(_decoded(lines), strict=True)
+    header: list[str] = []
+    while True:
+        try:
+            row = next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise InvalidManifest(rows.line_num, str(error)) from error
+        if not row:
+            continue
+        if not header:
+            header = [name.strip() for name in row]
+            if not {"bucket", "key"} <= {name.removeprefix("s3_") for name in header}:
+                raise InvalidManifest(rows.line_num, "the header must be bucket,key or s3_bucket,s3_key")
+        elif len(row) != len(header):
+            raise InvalidManifest(rows.line_num, f"{len(row)} fields where the header has {len(header)}")
+        else:
+            yield _manifest_image(dict(zip(header, row, strict=True)), rows.line_num)
+
+
+def _parse_json_lines(lines: Iterable[bytes]) -> Iterator[ImageRef]:
+    for number, line in enumerate(_decoded(lines), 1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise InvalidManifest(number, f"not JSON: {error}") from error
+        yield _manifest_image(value, number)
+
+
+def _parse_json_array(lines: Iterable[bytes]) -> Iterator[ImageRef]:
+    try:
+        values = json.loads("".join(_decoded(lines)))
+    except json.JSONDecodeError as error:
+        raise InvalidManifest(error.lineno, f"not JSON: {error.msg}") from error
+    except RecursionError as error:
+        raise InvalidManifest(1, "nested too deeply") from error
+    if isinstance(values, dict) and set(values) == {"images"}:
+        values = values["images"]
+    if not isinstance(values, list):
+        raise InvalidManifest(1, "expected one array of images")
+    for number, value in enumerate(values, 1):
+        yield _manifest_image(value, number)
+
+
+def _manifest_image(value: Any, line: int) -> ImageRef:
+    try:
+        return _parse_image(value)
+    except (ValueError, TypeError) as error:
+        raise InvalidManifest(line, str(error)) from error
+
+
+def _decoded(lines: Iterable[bytes]) -> Iterator[str]:
+    for number, line in enumerate(lines, 1):
+        try:
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise InvalidManifest(number, f"not UTF-8: {error.reason} at byte {error.start}") from error

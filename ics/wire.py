@@ -1,0 +1,149 @@
+r"""The wire format between pipeline and model: how request bodies are cut, read and answered.
+
+A request holds one image (`image/png` or `image/jpeg`, raw bytes) or many (`application/jsonlines`, a line
+`{"id": "...", "image": "<base64>"}` each). The answer is `application/json` or `application/jsonlines`: a line an
+image, in order, with `id`, `label`, `confidence`, `alternatives`, `model`, and `text` or `boxes` by kind. What cannot
+be understood gets a 4xx and `{"error": {"code", "message", "line"}}`.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ics.contracts import Prediction, dump_line, prediction_from_json, prediction_to_json
+from ics.errors import InvalidAnswer, InvalidBody
+
+JSON = "application/json"
+JSON_LINES = "application/jsonlines"
+IMAGE_TYPES = ("image/png", "image/jpeg")
+
+MAX_BODY = 6_291_456
+"""Bytes of one InvokeEndpoint body: the AWS limit for real-time endpoints."""
+
+MAX_LINES = 1_000
+"""Images of one body."""
+
+_LINE_OVERHEAD = len(b'{"id":"","image":""}\n')
+
+
+@dataclass(frozen=True, slots=True)
+class RequestImage:
+    """One image of a request, prepared; `line` counts from 1."""
+
+    id: str
+    content: bytes
+    line: int
+
+
+def request_line(image_id: str, content: bytes) -> bytes:
+    """One line of a request body. The id is ours (hex), so nothing in it needs escaping."""
+    return b'{"id":"%b","image":"%b"}\n' % (image_id.encode("ascii"), base64.b64encode(content))
+
+
+def line_size(image_id: str, content: bytes) -> int:
+    """The bytes that `request_line` will need."""
+    return _LINE_OVERHEAD + len(image_id) + (len(content) + 2) // 3 * 4
+
+
+def cut_bodies(lines: Iterable[bytes], max_body: int = MAX_BODY, max_lines: int = MAX_LINES) -> Iterator[list[bytes]]:
+    """Group request lines, in order, into bodies of at most `max_body` bytes and `max_lines` lines.
+
+    Raises:
+        ValueError: one line alone is larger than `max_body`.
+    """
+    body: list[bytes] = []
+    size = 0
+    for line in lines:
+        if len(line) > max_body:
+            raise ValueError(f"a line of {len(line):,} bytes exceeds the body limit of {max_body:,}")
+        if body and (size + len(line) > max_body or len(body) == max_lines):
+            yield body
+            body, size = [], 0
+        body.append(line)
+        size += len(line)
+    if body:
+        yield body
+
+
+def parse_request(body: bytes, content_type: str) -> list[RequestImage]:
+    """Read a request body of either kind; a lone image gets the id "0".
+
+    Raises:
+        InvalidBody: 415 for another content type, 413 for too many bytes or lines, 400 for a malformed line.
+    """
+    kind = content_type.partition(";")[0].strip().lower()
+    if len(body) > MAX_BODY:
+        raise InvalidBody(413, "BodyTooLarge", f"{len(body):,} bytes; the limit is {MAX_BODY:,}")
+    if kind in IMAGE_TYPES:
+        return [RequestImage("0", body, 1)]
+    if kind != JSON_LINES:
+        raise InvalidBody(
+            415,
+            "UnsupportedContentType",
+            f"content type {kind or '(none)'!r}; use {', '.join((*IMAGE_TYPES, JSON_LINES))}",
+        )
+    lines = body.split(b"\n")
+    if lines and not lines[-1].strip():
+        lines.pop()
+    if not lines:
+        raise InvalidBody(400, "EmptyBody", "the body holds no line")
+    if len(lines) > MAX_LINES:
+        raise InvalidBody(413, "TooManyLines", f"{len(lines):,} lines; the limit is {MAX_LINES:,}")
+    return [_parse_line(line, number) for number, line in enumerate(lines, 1)]
+
+
+def _parse_line(line: bytes, number: int) -> RequestImage:
+    try:
+        fields = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise InvalidBody(400, "MalformedLine", f"not JSON: {error}", number) from error
+    if (
+        not isinstance(fields, dict)
+        or not isinstance(fields.get("id"), str)
+        or not isinstance(fields.get("image"), str)
+    ):
+        raise InvalidBody(400, "MalformedLine", 'expected {"id": string, "image": base64 string}', number)
+    try:
+        content = base64.b64decode(fields["image"], validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise InvalidBody(400, "MalformedLine", f"image is not base64: {error}", number) from error
+    return RequestImage(fields["id"], content, number)
+
+
+def answer_line(image_id: str, prediction: Prediction) -> bytes:
+    """One line of the answer."""
+    return dump_line({"id": image_id, **prediction_to_json(prediction)})
+
+
+def error_answer(error: InvalidBody) -> bytes:
+    """The body of a 4xx answer."""
+    return dump_line({"error": {"code": error.code, "message": str(error), "line": error.line}})
+
+
+def parse_answer(body: bytes, ids: Sequence[str]) -> list[Prediction]:
+    """Read an answer and hold it to the request: a line an image, in order, each well formed.
+
+    Raises:
+        InvalidAnswer: says what is wrong, and in which line.
+    """
+    lines = [line for line in body.split(b"\n") if line.strip()]
+    if len(lines) != len(ids):
+        raise InvalidAnswer(f"{len(lines)} lines for {len(ids)} images")
+    return [
+        _parse_answer_line(line, image_id, number)
+        for number, (line, image_id) in enumerate(zip(lines, ids, strict=True), 1)
+    ]
+
+
+def _parse_answer_line(line: bytes, image_id: str, number: int) -> Prediction:
+    try:
+        fields: Any = json.loads(line)
+        if fields["id"] != image_id:
+            raise ValueError(f"the id is {str(fields['id'])[:80]!r}, expected {image_id!r}")
+        return prediction_from_json(fields)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        problem = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise InvalidAnswer(f"line {number}: {problem}") from error
