@@ -15,7 +15,7 @@ MAX_BATCH_IMAGES = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Adjacent lines of images.jsonl: `length` bytes from `offset`, with `images` lines for `source_bytes` of pictures."""
+    """Adjacent lines of images.jsonl: `length` bytes from `offset`; `source_bytes` is the size of their pictures."""
 
     offset: int
     length: int
