@@ -1,0 +1,145 @@
+"""The embedded AWS's one process: the patched emulator and the SageMaker stand-in behind one loopback port."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from local.control import ACCOUNT, RECORD, REGION
+from local.processes import Children
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+def serve(state: Path, children_lock: int) -> None:
+    """Serve until SIGTERM or SIGINT, then end every process started and remove `local.json`.
+
+    `children_lock` is the descriptor that every started process inherits (see `local.control`).
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    sockets, port = _listen(state)
+    _configure_emulator(state, port)
+    children = Children(state, children_lock)
+
+    from local import patches  # noqa: PLC0415  (the emulator reads its environment when imported)
+    from local.gateway import Gateway  # noqa: PLC0415
+
+    patches.apply(state, children)
+    gateway = Gateway(state, port, children)
+    server = uvicorn.Server(
+        uvicorn.Config(gateway, log_config=None, access_log=False, lifespan="on", timeout_keep_alive=75,
+                       date_header=False, server_header=False,
+                       timeout_graceful_shutdown=2)
+    )  # fmt: skip
+    asyncio.run(_serve(server, sockets, state, port))
+    (state / RECORD).unlink(missing_ok=True)
+    children.end()
+    # Threads of running executions would hold the interpreter for as long as their tasks take.
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+async def _serve(server: uvicorn.Server, sockets: list[socket.socket], state: Path, port: int) -> None:
+    loop = asyncio.get_running_loop()
+    for ending in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(ending, lambda: setattr(server, "should_exit", True))
+    # uvicorn's own handlers would raise the signal again after serving, which would skip the cleaning up.
+    server.capture_signals = _no_signals  # type: ignore[method-assign]
+    serving = asyncio.create_task(server.serve(sockets=sockets))
+    while not server.started and not serving.done():
+        await asyncio.sleep(0.01)
+    if server.started:
+        record = {
+            "endpoint_url": f"http://localhost:{port}", "pid": os.getpid(), "region": REGION, "account": ACCOUNT,
+        }  # fmt: skip
+        unfinished = state / f"{RECORD}.new"
+        unfinished.write_text(json.dumps(record))
+        unfinished.rename(state / RECORD)
+    await serving
+
+
+@contextlib.contextmanager
+def _no_signals() -> Iterator[None]:
+    yield
+
+
+def _listen(state: Path) -> tuple[list[socket.socket], int]:
+    """Bind one port on both loopback addresses (`localhost` may be either): the last one used where it is free."""
+    remembered = state / "port"
+    wanted = int(remembered.read_text()) if remembered.exists() else 0
+    for port in (wanted, 0, 0, 0, 0, 0):
+        sockets: list[socket.socket] = []
+        try:
+            sockets.append(_bind(socket.AF_INET, "127.0.0.1", port))
+            chosen = sockets[0].getsockname()[1]
+            if _has_ipv6_loopback():
+                sockets.append(_bind(socket.AF_INET6, "::1", chosen))
+        except OSError:
+            for opened in sockets:
+                opened.close()
+            continue
+        remembered.write_text(str(chosen))
+        return sockets, chosen
+    raise OSError("no free port on 127.0.0.1 and ::1")
+
+
+def _bind(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((address, port))
+        listener.listen(1024)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _has_ipv6_loopback() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def _configure_emulator(state: Path, port: int) -> None:
+    """Set what MiniStack reads from the environment, after dropping all of the user's AWS variables."""
+    for name in [name for name in os.environ if name.startswith(("AWS_", "LOCALSTACK_", "MINISTACK_"))]:
+        del os.environ[name]
+    temporary = state / "tmp"
+    temporary.mkdir(exist_ok=True)
+    tempfile.tempdir = str(temporary)
+    os.environ.update(
+        TMPDIR=str(temporary),
+        GATEWAY_PORT=str(port),
+        MINISTACK_HOST="localhost",
+        MINISTACK_ACCOUNT_ID=ACCOUNT,
+        MINISTACK_REGION=REGION,
+        AWS_ENDPOINT_URL=f"http://localhost:{port}",
+        AWS_ACCESS_KEY_ID=ACCOUNT,
+        AWS_SECRET_ACCESS_KEY="local",
+        AWS_REGION=REGION,
+        AWS_DEFAULT_REGION=REGION,
+        AWS_EC2_METADATA_DISABLED="true",
+        LOG_LEVEL="WARNING",
+        SFTP_ENABLED="0",
+        # The emulator would otherwise look for, and tidy up, containers in the user's Docker.
+        DOCKER_HOST=f"unix://{state}/no-docker",
+    )
