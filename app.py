@@ -1,0 +1,29 @@
+"""The CDK app: read one environment's configuration, build its stacks, synthesize. No AWS call, no Docker.
+
+`cdk synth -c env=NAME` chooses `environments/NAME.toml`; the default is `local`.
+"""
+
+import aws_cdk as cdk
+
+from stacks.config import DeployConfig, load_config
+from stacks.data_stack import DataStack
+from stacks.model_stack import ModelStack
+from stacks.pipeline_stack import PipelineStack
+
+
+def build(app: cdk.App, config: DeployConfig) -> None:
+    """Add the environment's stacks to the app, in the order in which they are deployed."""
+    prefix = f"ics-{config.environment}"
+    target = cdk.Environment(account=config.account, region=config.region)
+    keep = config.removal == "retain"
+
+    data = DataStack(app, f"{prefix}-data", config, env=target, termination_protection=keep)
+    model = ModelStack(app, f"{prefix}-model", config, env=target, results=data.buckets.results)
+    pipeline = PipelineStack(app, f"{prefix}-pipeline", config, env=target, buckets=data.buckets, alerts=data.alerts)
+    pipeline.add_dependency(model, "a run needs its model's endpoint, which it knows by its computed name")
+
+
+if __name__ == "__main__":
+    app = cdk.App()
+    build(app, load_config(app.node.try_get_context("env") or "local"))
+    app.synth()

@@ -1,0 +1,180 @@
+"""What differs between deployments: `environments/<name>.toml`, read strictly into `DeployConfig`.
+
+An unknown key, a missing key, a wrong type or a value that AWS would refuse raises `ConfigError` with the file, the key
+and what would be right, before anything is synthesized. A key absent from the file has the default written here.
+"""
+
+import dataclasses
+import re
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+ENVIRONMENTS = ROOT / "environments"
+
+# The retentions CloudWatch Logs accepts: its API reference, PutRetentionPolicy, `retentionInDays`.
+LOG_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653)
+
+
+class ConfigError(ValueError):
+    """An environment's configuration cannot be deployed as it is written."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LambdaConfig:
+    """Where functions run: an architecture and a Python version, or `host` for this machine's own."""
+
+    architecture: str
+    python: str
+
+    def __post_init__(self) -> None:
+        _check(self.architecture in ("arm64", "x86_64", "host"), "architecture", "arm64, x86_64 or host")
+        _check((self.python == "host") == (self.architecture == "host"), "python", "host exactly where architecture is")
+        _check(self.python == "host" or bool(re.fullmatch(r"3\.\d+", self.python)), "python", 'like "3.14", or host')
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """One endpoint: the artifact it serves, what it runs on, how much of its traffic is captured.
+
+    `artifact` is a folder relative to the repository. `batch_images` bounds a pipeline batch sent to this model;
+    `capture_percent` is the share of requests that data capture keeps.
+    """
+
+    artifact: str
+    instance_type: str
+    instance_count: int = 1
+    variant: str = "AllTraffic"
+    batch_images: int = 100
+    capture_percent: int = 100
+
+    def __post_init__(self) -> None:
+        _check(
+            bool(re.fullmatch(r"ml\.[a-z0-9-]+\.[a-z0-9]+", self.instance_type)), "instance_type", "like ml.c6g.large"
+        )
+        _check(self.instance_count >= 1, "instance_count", "at least 1")
+        _check(bool(re.fullmatch(r"[A-Za-z0-9](-*[A-Za-z0-9]){0,62}", self.variant)), "variant", "a SageMaker name")
+        _check(1 <= self.batch_images <= 1000, "batch_images", "from 1 to 1000")
+        _check(0 <= self.capture_percent <= 100, "capture_percent", "from 0 to 100")
+
+    @property
+    def architecture(self) -> str:
+        """The instance's processor: `arm64` for Graviton (a `g` after the generation: c6g, m7gd), else `x86_64`."""
+        return "arm64" if re.match(r"ml\.[a-z]+\d+g", self.instance_type) else "x86_64"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeployConfig:
+    """One environment. Without `account` and `region` the caller's own are deployed to.
+
+    `removal` is what happens to stateful resources when their stack goes: `retain` or `destroy`. `serving_image` names
+    an image to run instead of building `serving/Dockerfile`. `batch_source_bytes` bounds the bytes a batch reads.
+    """
+
+    environment: str
+    removal: str
+    noncurrent_days: int
+    log_days: int
+    default_model: str
+    max_concurrency: int
+    lambda_: LambdaConfig
+    models: Mapping[str, ModelConfig]
+    threshold: float = 0.94
+    batch_source_bytes: int = 256_000_000
+    max_pixels: int = 100_000_000
+    source_buckets: tuple[str, ...] = ()
+    alert_emails: tuple[str, ...] = ()
+    alert_queues: tuple[str, ...] = ()
+    alert_https: tuple[str, ...] = ()
+    serving_image: str | None = None
+    account: str | None = None
+    region: str | None = None
+
+    def __post_init__(self) -> None:
+        _check(bool(re.fullmatch(r"[a-z][a-z0-9]*", self.environment)), "environment", "lowercase letters and digits")
+        _check(self.removal in ("retain", "destroy"), "removal", "retain or destroy")
+        _check(self.noncurrent_days >= 1, "noncurrent_days", "at least 1")
+        _check(self.log_days in LOG_DAYS, "log_days", f"one of {', '.join(map(str, LOG_DAYS))}")
+        _check(0 < self.threshold <= 1, "threshold", "above 0, at most 1")
+        _check(1 <= self.max_concurrency <= 10_000, "max_concurrency", "from 1 to 10000")
+        _check(self.batch_source_bytes >= 1, "batch_source_bytes", "at least 1")
+        _check(self.max_pixels >= 1, "max_pixels", "at least 1")
+        _check(
+            self.default_model in self.models, "default_model", f"one of {', '.join(self.models) or '[models.NAME]'}"
+        )
+        _check(all("@" in address for address in self.alert_emails), "alert_emails", "e-mail addresses")
+        _check(all(url.startswith("https://") for url in self.alert_https), "alert_https", "https:// URLs")
+        for queue in self.alert_queues:
+            _check(bool(re.fullmatch(r"[A-Za-z0-9_-]{1,80}", queue)), "alert_queues", "SQS queue names")
+        for model in self.models:
+            name = self.endpoint_name(model)
+            # SageMaker's CreateEndpoint: at most 63 characters of letters, digits and inner hyphens.
+            _check(
+                bool(re.fullmatch(r"[a-z0-9](-*[a-z0-9]){0,62}", name)),
+                f"models.{model}",
+                f"shorter: {name!r} must be an endpoint name of at most 63 lowercase letters, digits and hyphens",
+            )
+
+    def endpoint_name(self, model: str) -> str:
+        """The model's endpoint, computed wherever it is needed and never exported across stacks."""
+        return f"ics-{self.environment}-{model}"
+
+
+def load_config(environment: str, folder: Path = ENVIRONMENTS) -> DeployConfig:
+    """Read `<folder>/<environment>.toml`; raises `ConfigError`."""
+    path = folder / f"{environment}.toml"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in folder.glob("*.toml")))
+        raise ConfigError(f"no environment {environment!r}; environments: {known}")
+    try:
+        table = tomllib.loads(path.read_text())
+        if "environment" in table:
+            raise ConfigError("environment: is the file's name, not a key")
+        return typing.cast(DeployConfig, _parse(DeployConfig, table | {"environment": environment}))
+    except (ConfigError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path.name}: {error}") from error
+
+
+def _check(holds: bool, key: str, wanted: str) -> None:
+    if not holds:
+        raise ConfigError(f"{key}: must be {wanted}")
+
+
+def _parse(cls: type[Any], table: Mapping[str, Any], where: str = "") -> Any:
+    """Make the dataclass `cls` of a TOML table, whose keys are its fields (`lambda` is the field `lambda_`)."""
+    fields = {item.name.rstrip("_"): item for item in dataclasses.fields(cls)}
+    hints = typing.get_type_hints(cls)
+    for key in table:
+        if key not in fields:
+            raise ConfigError(f"{where}{key}: unknown key; valid keys: {', '.join(fields)}")
+    for key, item in fields.items():
+        if key not in table and item.default is dataclasses.MISSING:
+            raise ConfigError(f"{where}{key}: missing")
+    values = {fields[key].name: _value(hints[fields[key].name], value, where + key) for key, value in table.items()}
+    try:
+        return cls(**values)
+    except ConfigError as error:
+        raise ConfigError(f"{where}{error}") from error
+
+
+def _value(kind: Any, value: Any, where: str) -> Any:
+    """Convert one TOML value to a field's type; raises `ConfigError` where the types differ."""
+    if typing.get_origin(kind) is types.UnionType:  # `str | None`: TOML has no null, so absence is the default
+        kind = next(part for part in typing.get_args(kind) if part is not types.NoneType)
+    if dataclasses.is_dataclass(kind) and isinstance(value, dict):
+        return _parse(typing.cast(type[Any], kind), value, f"{where}.")
+    if typing.get_origin(kind) is Mapping and isinstance(value, dict):
+        return {name: _value(typing.get_args(kind)[1], item, f"{where}.{name}") for name, item in value.items()}
+    if typing.get_origin(kind) is tuple and isinstance(value, list):
+        return tuple(_value(typing.get_args(kind)[0], item, where) for item in value)
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind:
+        wanted = kind.__name__ if isinstance(kind, type) and not dataclasses.is_dataclass(kind) else "a table"
+        raise ConfigError(f"{where}: must be {wanted}, not {value!r}")
+    return value

@@ -1,0 +1,26 @@
+"""DataStack: what outlives a deployment. Buckets, the alert topic and its key."""
+
+from typing import Any
+
+import aws_cdk as cdk
+from constructs import Construct
+
+from stacks.alerts import Alerts
+from stacks.buckets import Buckets
+from stacks.config import DeployConfig
+
+
+class DataStack(cdk.Stack):
+    """Gives `buckets` and `alerts` to the stacks that follow."""
+
+    def __init__(self, scope: Construct, construct_id: str, config: DeployConfig, **properties: Any) -> None:
+        super().__init__(scope, construct_id, **properties)
+        self.buckets = Buckets(self, "Buckets", config)
+        self.alerts = Alerts(self, "Alerts", config)
+        for key, value in {
+            "ImagesBucketName": self.buckets.images.bucket_name,
+            "ResultsBucketName": self.buckets.results.bucket_name,
+            "WorkingBucketName": self.buckets.working.bucket_name,
+            "AlertTopicArn": self.alerts.topic.topic_arn,
+        }.items():
+            cdk.CfnOutput(self, key, value=value)

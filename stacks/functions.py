@@ -1,0 +1,120 @@
+"""The pipeline's six functions: what each is told, and what each may touch."""
+
+import json
+import re
+from dataclasses import asdict
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from ics.artifact import load_spec
+from stacks.buckets import Buckets
+from stacks.config import ROOT, DeployConfig
+from stacks.function import function
+from stacks.rights import read, write
+
+ONE_CPU = 1769  # MiB of memory at which Lambda gives a function one whole processor
+
+
+class Functions(Construct):
+    """`by_state`: the function of each state of the state machine, by the state's name."""
+
+    def __init__(self, scope: Construct, construct_id: str, config: DeployConfig, buckets: Buckets) -> None:
+        super().__init__(scope, construct_id)
+        self.config = config
+        self.by_state: dict[str, lambda_.Function] = {}
+        self.settings = {
+            "ENVIRONMENT": config.environment,
+            "WORKING_BUCKET": buckets.working.bucket_name,
+            "RESULTS_BUCKET": buckets.results.bucket_name,
+            "MODELS": models_setting(config),
+            "DEFAULT_MODEL": config.default_model,
+            "THRESHOLD": str(config.threshold),
+            "BATCH_SOURCE_BYTES": str(config.batch_source_bytes),
+            "MAX_CONCURRENCY": str(config.max_concurrency),
+            "MAX_PIXELS": str(config.max_pixels),
+        }
+        read_runs, write_runs = read(buckets.working, "runs/*"), write(buckets.working, "runs/*")
+        read_images = read(buckets.images, "*", versions=True)
+        for name in config.source_buckets:
+            read_images += read(s3.Bucket.from_bucket_name(self, name, name), "*", versions=True)
+        write_rows, write_summary = write(buckets.results, "results/*"), write(buckets.results, "runs/*")
+
+        # The functions inside the Map time out before their states do (60, 60, 15, 15 s), with an error of their own.
+        self._add(
+            "PlanRun",
+            seconds=900,
+            memory=1024,
+            settings="ENVIRONMENT WORKING_BUCKET MODELS DEFAULT_MODEL THRESHOLD BATCH_SOURCE_BYTES MAX_CONCURRENCY",
+            rights=[*read_images, *write_runs],
+        )
+        self._add(
+            "SerializeImageData",
+            seconds=54,
+            memory=ONE_CPU,
+            settings="WORKING_BUCKET MODELS MAX_PIXELS",
+            rights=[*read_images, *read_runs, *write_runs],
+        )
+        self._add(
+            "ClassifyImage",
+            seconds=54,
+            memory=512,
+            settings="WORKING_BUCKET MODELS",
+            rights=[*read_runs, *write_runs, self._invoke_endpoints()],
+        )
+        for state in ("FilterLowConfidence", "RecordFailure"):
+            self._add(
+                state,
+                seconds=11,
+                memory=512,
+                settings="WORKING_BUCKET RESULTS_BUCKET",
+                rights=[*read_runs, *write_runs, *write_rows],
+            )
+        self._add(
+            "SummarizeRun",
+            seconds=900,
+            memory=1024,
+            settings="ENVIRONMENT WORKING_BUCKET RESULTS_BUCKET",
+            rights=[*read_runs, *write_runs, *write_rows, *write_summary],
+        )
+
+    def _add(self, state: str, *, seconds: int, memory: int, settings: str, rights: list[iam.PolicyStatement]) -> None:
+        """Add the function of `state`, its folder the state's name in snake case, told the named settings."""
+        self.by_state[state] = function(
+            self,
+            state,
+            self.config,
+            folder=re.sub(r"(?<!^)(?=[A-Z])", "_", state).lower(),
+            seconds=seconds,
+            memory=memory,
+            environment={name: self.settings[name] for name in settings.split()} | {"LOG_LEVEL": "INFO"},
+            rights=rights,
+        )
+
+    def _invoke_endpoints(self) -> iam.PolicyStatement:
+        """Invoke the environment's endpoints, whose names are computed."""
+        names = [self.config.endpoint_name(model) for model in self.config.models]
+        arn = cdk.Stack.of(self).format_arn
+        return iam.PolicyStatement(
+            actions=["sagemaker:InvokeEndpoint"],
+            resources=[arn(service="sagemaker", resource="endpoint", resource_name=name) for name in names],
+        )
+
+
+def models_setting(config: DeployConfig) -> str:
+    """The MODELS setting: JSON of each model's endpoint, the input its artifact declares, and its batch size.
+
+    Raises `ics.errors.InvalidArtifact` for an artifact that is missing or contradicts itself.
+    """
+    models = {
+        name: {
+            "endpoint": config.endpoint_name(name),
+            "input": asdict(load_spec(ROOT / model.artifact).input),
+            "batch_images": model.batch_images,
+        }
+        for name, model in config.models.items()
+    }
+    return json.dumps(models, separators=(",", ":"))

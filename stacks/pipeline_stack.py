@@ -1,0 +1,44 @@
+"""PipelineStack: the functions and the state machine that turn images in S3 into result rows."""
+
+from typing import Any
+
+import aws_cdk as cdk
+from constructs import Construct
+
+from stacks.alerts import Alerts
+from stacks.buckets import Buckets
+from stacks.classify_images import ClassifyImages
+from stacks.config import DeployConfig
+from stacks.functions import Functions
+
+
+class PipelineStack(cdk.Stack):
+    """Its outputs are what the `ics` command needs to start a run."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        config: DeployConfig,
+        *,
+        buckets: Buckets,
+        alerts: Alerts,
+        **properties: Any,
+    ) -> None:
+        super().__init__(scope, construct_id, **properties)
+        functions = Functions(self, "Functions", config, buckets)
+        classify_images = ClassifyImages(
+            self,
+            "ClassifyImages",
+            config,
+            functions=functions.by_state,
+            working=buckets.working,
+            alerts=alerts,
+        )
+        for key, value in {
+            "StateMachineArn": classify_images.state_machine.state_machine_arn,
+            "DefaultModel": config.default_model,
+            "Models": ",".join(config.models),
+            "Threshold": str(config.threshold),
+        }.items():
+            cdk.CfnOutput(self, key, value=value)
