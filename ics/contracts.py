@@ -157,6 +157,7 @@ def _text(fields: Mapping[str, Any], name: str) -> str:
     value = fields[name]
     if not isinstance(value, str):
         raise TypeError(f"{name} is not a string")
+    value.encode()  # refuses lone surrogates, which JSON can spell but UTF-8 cannot
     return value
 
 

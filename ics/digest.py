@@ -36,6 +36,15 @@ ADVICE: Mapping[str, str] = {
 }
 
 
+def alert(environment: str, summary: Mapping[str, Any]) -> dict[str, Any]:
+    """What the state machine publishes: subject, message and attributes."""
+    return {
+        "subject": subject(environment, summary),
+        "message": message(environment, summary),
+        "attributes": attributes(environment, summary),
+    }
+
+
 def subject(environment: str, summary: Mapping[str, Any]) -> str:
     """One line that says how the run ended and how many images need a person: ASCII, at most 100 characters."""
     text = f"[ICS {environment}] {summary['status']}: {_headline(summary)}, run {summary['run']}"
@@ -81,9 +90,12 @@ def message(environment: str, summary: Mapping[str, Any]) -> str:
 
 
 def attributes(environment: str, summary: Mapping[str, Any]) -> dict[str, str]:
-    """Message attributes, as strings, for subscription filter policies."""
+    """Message attributes, as strings (SNS refuses empty ones), for subscription filter policies."""
     names = ("status", "mode", "model", "planned", "accepted", "uncertain", "flagged", "failed")
-    return {"environment": environment, **{name: str(summary[name]) for name in names}}
+    return {
+        "environment": environment,
+        **{name: "none" if summary[name] is None else str(summary[name]) for name in names},
+    }
 
 
 def _headline(summary: Mapping[str, Any]) -> str:

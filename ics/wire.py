@@ -43,6 +43,11 @@ def request_line(image_id: str, content: bytes) -> bytes:
     return b'{"id":"%b","image":"%b"}\n' % (image_id.encode("ascii"), base64.b64encode(content))
 
 
+def request_id(line: bytes) -> str:
+    """The id of a line that `request_line` made."""
+    return line[len(b'{"id":"') : line.index(b'"', len(b'{"id":"'))].decode("ascii")
+
+
 def line_size(image_id: str, content: bytes) -> int:
     """The bytes that `request_line` will need."""
     return _LINE_OVERHEAD + len(image_id) + (len(content) + 2) // 3 * 4

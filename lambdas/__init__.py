@@ -1,0 +1,1 @@
+"""The Lambda functions: one folder each, its `handler.py` short: parse, call `ics`, map out."""

@@ -1,0 +1,20 @@
+"""FilterLowConfidence: judge each prediction of a batch, write its rows and its receipt."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ics import paths
+from ics.contracts import batch_from
+from ics.staging import judged_rows
+from lambdas.runtime import log, now
+from lambdas.s3 import read_working, write_rows
+
+
+def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
+    """A batch with staged predictions -> its counts; rows and receipt are in S3."""
+    batch = batch_from(event)
+    staged = read_working(paths.staged_images(batch)) or b""
+    answers = [read_working(paths.predictions(batch, body)) or b"" for body in range(event["staged"]["bodies"])]
+    done = write_rows(batch, judged_rows(staged, answers, batch, now()))
+    log("judged", **{name: done[name] for name in ("run", "batch", "images", "accepted", "uncertain", "failed")})
+    return {"images": done["images"]}
