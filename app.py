@@ -20,7 +20,7 @@ def build(app: cdk.App, config: DeployConfig) -> None:
     data = DataStack(app, f"{prefix}-data", config, env=target, termination_protection=keep)
     model = ModelStack(app, f"{prefix}-model", config, env=target, results=data.buckets.results)
     pipeline = PipelineStack(app, f"{prefix}-pipeline", config, env=target, buckets=data.buckets, alerts=data.alerts)
-    pipeline.add_dependency(model, "a run needs its model's endpoint, which it knows by its computed name")
+    pipeline.add_stack_dependency(model)  # a run needs its model's endpoint, which it knows by its computed name
 
 
 if __name__ == "__main__":

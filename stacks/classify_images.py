@@ -39,7 +39,7 @@ class ClassifyImages(Construct):
         role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("states.amazonaws.com"))
         text = DEFINITION.read_text()
         substitutions = {state: function.function_arn for state, function in functions.items()}
-        substitutions |= {"AlertTopic": alerts.topic.topic_arn, "WorkingBucket": working.bucket_name}
+        substitutions["AlertTopic"] = alerts.topic.topic_arn
         _check_placeholders(text, substitutions)
 
         self.state_machine = sfn.StateMachine(

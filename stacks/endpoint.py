@@ -71,7 +71,7 @@ class Endpoint(Construct):
         endpoint_config.endpoint_config_name = self._versioned(
             name, endpoint_config.production_variants, endpoint_config.data_capture_config
         )
-        endpoint_config.add_dependency(model)
+        endpoint_config.add_resource_dependency(model)
 
         alarm = _server_errors(self, name, settings.variant)
         self.endpoint = sagemaker.CfnEndpoint(
@@ -81,7 +81,7 @@ class Endpoint(Construct):
             endpoint_config_name=endpoint_config.endpoint_config_name,
             deployment_config=_rollback_on(alarm),
         )
-        self.endpoint.add_dependency(endpoint_config)
+        self.endpoint.add_resource_dependency(endpoint_config)
         self.endpoint.node.add_dependency(group, alarm)
 
     def _versioned(self, prefix: str, *properties: Any) -> str:

@@ -43,7 +43,7 @@ class Functions(Construct):
             read_images += read(s3.Bucket.from_bucket_name(self, name, name), "*", versions=True)
         write_rows, write_summary = write(buckets.results, "results/*"), write(buckets.results, "runs/*")
 
-        # The functions inside the Map time out before their states do (60, 60, 15, 15 s), with an error of their own.
+        # Each function times out no later than its state does, and so with an error of its own.
         self._add(
             "PlanRun",
             seconds=900,
