@@ -9,42 +9,44 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import uvicorn
 
 from local.control import ACCOUNT, RECORD, REGION
 from local.processes import Children
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+from local.sagemaker.capture import Capture
+from local.sagemaker.hosting import Hosting
+from local.sagemaker.server import Command, serving_command
 
 
-def serve(state: Path, children_lock: int) -> None:
+def serve(state: Path, children_lock: int, model_server: Command = serving_command) -> None:
     """Serve until SIGTERM or SIGINT, then end every process started and remove `local.json`.
 
-    `children_lock` is the descriptor that every started process inherits (see `local.control`).
+    `children_lock` is the descriptor that every started process inherits (see `local.control`); `model_server` is the
+    command that stands for an endpoint's container.
     """
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     sockets, port = _listen(state)
     _configure_emulator(state, port)
     children = Children(state, children_lock)
 
-    from local import patches  # noqa: PLC0415  (the emulator reads its environment when imported)
+    # The emulator reads its environment when imported.
+    from local import objects, patches  # noqa: PLC0415
     from local.gateway import Gateway  # noqa: PLC0415
 
-    patches.apply(state, children)
-    gateway = Gateway(state, port, children)
+    hosting = Hosting(children, objects.read_object, model_server)
+    capture = Capture(objects.put_object)
+    patches.apply(state, children, hosting)
+    gateway = Gateway(hosting, capture)
     server = uvicorn.Server(
         uvicorn.Config(gateway, log_config=None, access_log=False, lifespan="on", timeout_keep_alive=75,
                        date_header=False, server_header=False,
                        timeout_graceful_shutdown=2)
     )  # fmt: skip
     asyncio.run(_serve(server, sockets, state, port))
+    hosting.stop()
     (state / RECORD).unlink(missing_ok=True)
     children.end()
     # Threads of running executions would hold the interpreter for as long as their tasks take.
@@ -134,7 +136,7 @@ def _configure_emulator(state: Path, port: int) -> None:
         MINISTACK_REGION=REGION,
         AWS_ENDPOINT_URL=f"http://localhost:{port}",
         AWS_ACCESS_KEY_ID=ACCOUNT,
-        AWS_SECRET_ACCESS_KEY="local",
+        AWS_SECRET_ACCESS_KEY="local",  # noqa: S106  (the emulator checks none)
         AWS_REGION=REGION,
         AWS_DEFAULT_REGION=REGION,
         AWS_EC2_METADATA_DISABLED="true",

@@ -1,25 +1,102 @@
-"""The one ASGI application behind the port: SageMaker's paths to the stand-in, all else to the emulator."""
+"""The one ASGI application behind the port: SageMaker's requests to the stand-in, all else to the emulator.
 
+`/_local/` is for the tests and `ics status`: `state-sizes`, `lambda-workers` and `endpoints`.
+"""
+
+import asyncio
 import json
-from collections.abc import Awaitable, Callable, MutableMapping
-from pathlib import Path
+import re
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
+from urllib.parse import unquote
 
 from ministack import app as emulator
 
-from local.processes import Children
+from local.patches import lambda_workers, state_sizes
+from local.sagemaker import api
+from local.sagemaker.capture import Capture
+from local.sagemaker.hosting import Hosting, SageMakerError
+from local.sagemaker.runtime import Answer, Runtime
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+_INVOCATIONS = re.compile(r"/endpoints/([^/]+)/invocations")
+
 
 class Gateway:
-    """Routes a request by its path and target header."""
+    """Routes a request by its path and its target header."""
 
-    def __init__(self, state: Path, port: int, children: Children) -> None:
-        self.state = state
+    def __init__(self, hosting: Hosting, capture: Capture) -> None:
+        self._hosting = hosting
+        self._runtime = Runtime(hosting, capture)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one ASGI connection."""
-        await emulator.app(scope, receive, send)
+        if scope["type"] != "http":
+            await emulator.app(scope, receive, send)
+            return
+        answer = await self._answer(scope, receive)
+        if answer is None:
+            await emulator.app(scope, receive, send)
+            return
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers.items()]
+        headers.append((b"content-length", str(len(answer.body)).encode()))
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body})
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Answer | None:
+        path: str = scope["path"]
+        invoked = _INVOCATIONS.fullmatch(path) if scope["method"] == "POST" else None
+        if invoked:
+            body = await _body(receive)
+            return await self._runtime.invoke(unquote(invoked[1]), _headers(scope), body)
+        if path.startswith("/_local/"):
+            return self._about(path.removeprefix("/_local/"))
+        target = next((value for name, value in scope["headers"] if name == b"x-amz-target"), b"")
+        if target.startswith(b"SageMaker."):
+            operation = target.decode("latin-1").partition(".")[2]
+            request = json.loads(await _body(receive) or b"{}")
+            return await asyncio.to_thread(self._control, operation, request)
+        return None
+
+    def _control(self, operation: str, request: Mapping[str, Any]) -> Answer:
+        headers = {"content-type": "application/x-amz-json-1.1"}
+        try:
+            return Answer(200, headers, json.dumps(api.answer(self._hosting, operation, request)).encode())
+        except SageMakerError as error:
+            return Answer(400, headers, json.dumps({"__type": error.code, "message": str(error)}).encode())
+
+    def _about(self, what: str) -> Answer:
+        if what == "state-sizes":
+            about: Any = state_sizes.sizes()
+        elif what == "lambda-workers":
+            about = lambda_workers.workers()
+        elif what == "endpoints":
+            about = {
+                endpoint.name: {
+                    "status": endpoint.status,
+                    "variants": {
+                        variant.name: {"pid": variant.server.pid, "port": variant.server.client.port}
+                        for variant in endpoint.variants
+                    },
+                }
+                for endpoint in self._hosting.endpoints.values()
+            }
+        else:
+            return Answer(404, {"content-type": "application/json"}, b"{}")
+        return Answer(200, {"content-type": "application/json"}, json.dumps(about).encode())
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+async def _body(receive: Receive) -> bytes:
+    chunks = []
+    while True:
+        message = await receive()
+        chunks.append(message.get("body", b""))
+        if not message.get("more_body"):
+            return b"".join(chunks)

@@ -2,8 +2,16 @@
 
 from pathlib import Path
 
+from local.patches import lambda_workers, map_paths, outbox, retries, sagemaker_resources, state_sizes
 from local.processes import Children
+from local.sagemaker.hosting import Hosting
 
 
-def apply(state: Path, children: Children) -> None:
+def apply(state: Path, children: Children, hosting: Hosting) -> None:
     """Patch the emulator of this process."""
+    lambda_workers.apply(children)
+    map_paths.apply()
+    retries.apply()
+    state_sizes.apply()
+    outbox.apply(state)
+    sagemaker_resources.apply(hosting)

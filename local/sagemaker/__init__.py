@@ -1,0 +1,1 @@
+"""SageMaker hosting on this machine: real model server processes behind AWS's control plane, runtime and capture."""
