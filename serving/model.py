@@ -1,0 +1,165 @@
+"""A model artifact, loaded: prepared image bytes in, predictions out, the same to the bit in server and Lambda.
+
+Images are computed one by one, on one thread: a prediction then cannot depend on what else is in its batch, and for
+nets of this kind ONNX Runtime gains little or nothing from batches on a CPU. Callers get parallelism from threads of
+their own: `Model` may be used by many at once, and both the decoder and the runtime let go of Python's lock.
+"""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+from PIL import Image
+
+from ics.artifact import InputSpec, ModelSpec, load_spec
+from ics.contracts import Alternative, Prediction
+from ics.errors import CorruptImage, ImageError, InvalidArtifact, ModelRefused, TruncatedImage, UnsupportedFormat
+from ics.imaging import sniff
+
+ALTERNATIVES = 4
+"""How many labels beside the best a prediction names, at most."""
+
+_MODES = {"grey": "L", "rgb": "RGB"}
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What `load_model` returns."""
+
+    spec: ModelSpec
+    session: ort.InferenceSession
+
+    def predict(self, contents: Sequence[bytes]) -> list[Prediction]:
+        """Classify prepared images, in order.
+
+        Raises:
+            ImageError: of the first image that cannot be classified, as `predict_one` says.
+        """
+        return [self.predict_one(content) for content in contents]
+
+    def predict_one(self, content: bytes) -> Prediction:
+        """Classify one image, a PNG or JPEG as `ics.imaging.prepare` makes it for this model.
+
+        Raises:
+            ImageError: `decode` refuses it, or (`ModelRefused`) the net's answer to it is not finite.
+        """
+        return self.classify(decode(content, self.spec.input))
+
+    def classify(self, pixels: npt.NDArray[np.uint8]) -> Prediction:
+        """Classify pixels, uint8 [height, width, channels].
+
+        The confidences are softmax(logits / temperature), the calibration of Guo et al. 2017 (arXiv:1706.04599), in
+        float64.
+
+        Raises:
+            ModelRefused: a logit is NaN or infinite.
+            InvalidArtifact: there are not as many logits as labels.
+        """
+        spec = self.spec
+        (output,) = self.session.run([spec.output], {spec.input.tensor: pixels[np.newaxis]})
+        if output.shape != (1, len(spec.labels)):
+            raise InvalidArtifact(f"the graph answers shape {output.shape} for one image and {len(spec.labels)} labels")
+        logits = output[0].astype(np.float64) / spec.temperature
+        if not np.isfinite(logits).all():
+            raise ModelRefused("the model's answer to this image is not finite")
+        weights = np.exp(logits - logits.max())
+        confidences = weights / weights.sum()
+        best, *others = np.argsort(-logits, kind="stable")[: 1 + ALTERNATIVES]
+        return Prediction(
+            label=spec.labels[best],
+            confidence=float(confidences[best]),
+            alternatives=tuple(Alternative(spec.labels[other], float(confidences[other])) for other in others),
+            model=spec.version,
+        )
+
+    def probe(self) -> None:
+        """Classify a black image, to see that the model really answers.
+
+        Raises:
+            Exception: it does not; whatever the runtime says.
+        """
+        taken = self.spec.input
+        self.classify(np.zeros((taken.height, taken.width, taken.channels), np.uint8))
+
+
+def load_model(folder: Path) -> Model:
+    """Load a classification artifact and see that it answers.
+
+    Raises:
+        InvalidArtifact: a file is missing or wrong, or the graph is not what model.json says.
+    """
+    spec = load_spec(folder)
+    if spec.kind != "classification":
+        raise InvalidArtifact(f"{folder} is a {spec.kind} model; this server answers for classification only")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    try:
+        session = ort.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime has no common base class for what it finds wrong
+        raise InvalidArtifact(f"{folder / 'model.onnx'} cannot be loaded: {error}") from error
+    model = Model(spec, session)
+    try:
+        _check_graph(model)
+        model.probe()
+    except InvalidArtifact:
+        raise
+    except Exception as error:
+        raise InvalidArtifact(f"{folder / 'model.onnx'} does not answer: {error}") from error
+    return model
+
+
+def decode(content: bytes, spec: InputSpec) -> npt.NDArray[np.uint8]:
+    """The pixels of a prepared image, uint8 [height, width, channels].
+
+    Nothing is resized, converted or turned: that is what `ics.imaging.prepare` is for. Size and colour are read from
+    the header, so that a wrong or huge image is refused before any of it is decoded.
+
+    Raises:
+        EmptyObject, NotAnImage, UnsupportedFormat, TruncatedImage, CorruptImage: as their names say.
+        ModelRefused: an image, but not of this model's size and colour.
+    """
+    format_ = sniff(content)
+    if format_ not in ("PNG", "JPEG"):
+        raise UnsupportedFormat(f"{format_} is not taken; ics.imaging.prepare makes the PNG or JPEG that is")
+    try:
+        image = Image.open(io.BytesIO(content), formats=(format_,))
+        _check_prepared(image, spec)
+        image.load()
+    except ImageError:
+        raise
+    except Exception as error:  # whatever a decoder stumbles over is that image's fault, and no other's
+        problem = str(error) or type(error).__name__
+        if "truncated" in problem.lower() or isinstance(error, EOFError):
+            raise TruncatedImage(problem) from error
+        raise CorruptImage(problem) from error
+    return np.asarray(image).reshape(spec.height, spec.width, spec.channels)
+
+
+def _check_prepared(image: Image.Image, spec: InputSpec) -> None:
+    if image.size != (spec.width, spec.height):
+        found, wanted = f"{image.width} x {image.height}", f"{spec.width} x {spec.height}"
+        raise ModelRefused(f"{found} pixels; this model takes {wanted}, as ics.imaging.prepare makes them")
+    if image.mode != _MODES[spec.colour]:
+        wanted = f"{_MODES[spec.colour]} (8-bit {spec.colour})"
+        raise ModelRefused(f"mode {image.mode}; this model takes {wanted}, as ics.imaging.prepare makes it")
+    if "transparency" in image.info:
+        raise ModelRefused("the image has transparency; ics.imaging.prepare lays it on white")
+
+
+def _check_graph(model: Model) -> None:
+    """Hold the graph's signature to model.json, for messages better than the runtime's."""
+    spec, inputs = model.spec, model.session.get_inputs()
+    size = [spec.input.height, spec.input.width, spec.input.channels]
+    if len(inputs) != 1 or inputs[0].name != spec.input.tensor or inputs[0].type != "tensor(uint8)":
+        found = ", ".join(f"{tensor.name}: {tensor.type}" for tensor in inputs)
+        raise InvalidArtifact(f"the graph takes ({found}); model.json says ({spec.input.tensor}: tensor(uint8))")
+    if inputs[0].shape[1:] != size:
+        raise InvalidArtifact(f"the graph's images are {inputs[0].shape[1:]}; model.json says {size}")
+    names = [tensor.name for tensor in model.session.get_outputs()]
+    if spec.output not in names:
+        raise InvalidArtifact(f"the graph answers {', '.join(names)}; model.json says {spec.output}")
