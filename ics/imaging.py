@@ -4,15 +4,17 @@ Training evaluation, pipeline, API and in-Lambda inference all use `prepare`, so
 the bit on equal prepared bytes.
 """
 
+import contextlib
 import io
 from typing import cast
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ics.artifact import InputSpec
 from ics.errors import (
     CorruptImage,
     EmptyObject,
+    ImageError,
     NotAnImage,
     TooManyPixels,
     TruncatedImage,
@@ -28,13 +30,12 @@ MAX_PIXELS = 100_000_000
 PNG_UP_TO = 64
 """Up to this width and height a PNG is as small as a JPEG, and loses nothing."""
 
-# Magic numbers. The first six are the formats ICS reads, by Pillow's names for them.
+# Magic numbers, with Pillow's names for the formats.
 _SUPPORTED: tuple[tuple[bytes, str], ...] = (
     (b"\xff\xd8\xff", "JPEG"),
     (b"\x89PNG\r\n\x1a\n", "PNG"),
     (b"GIF87a", "GIF"),
     (b"GIF89a", "GIF"),
-    (b"BM", "BMP"),
     (b"II*\x00", "TIFF"),
     (b"MM\x00*", "TIFF"),
 )
@@ -53,6 +54,14 @@ _ISO_MEDIA_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"hevc", b"heim", b"hei
 _LIGHT = 127.5
 """A border brighter than this is a light background."""
 
+_CLEARLY = 8.0
+"""How far from `_LIGHT` a border must be to send a conforming image through the transform again. Without it, a prepared
+JPEG whose border is close to the middle would flip with the coding's noise each time it is prepared."""
+
+# What a conforming image may carry besides its pixels. All else (EXIF, colour profiles, gamma, comments) is either
+# understood differently by different decoders or nobody's business.
+_HARMLESS = {"jfif", "jfif_version", "jfif_unit", "jfif_density", "dpi", "progressive", "progression"}
+
 
 def sniff(content: bytes) -> str:
     """The image format by its magic number: JPEG, PNG, GIF, WEBP, BMP or TIFF. The key's ending says nothing.
@@ -69,12 +78,16 @@ def sniff(content: bytes) -> str:
             return name
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return "WEBP"
+    # Two letters are too few to tell a picture from a text: the header's size, 12 to 124 as a 32-bit number, tells.
+    if content[:2] == b"BM" and content[15:18] == bytes(3):
+        return "BMP"
     for magic, name in _UNSUPPORTED:
         if content.startswith(magic):
             raise UnsupportedFormat(f"{name} is not read; convert it to JPEG or PNG")
     if content[4:8] == b"ftyp" and content[8:12] in _ISO_MEDIA_BRANDS:
         raise UnsupportedFormat("HEIC and AVIF are not read; convert to JPEG or PNG")
-    if content[:1024].lstrip()[:5].lower() in (b"<svg ", b"<?xml") and b"<svg" in content[:4096]:
+    start = content[:4096].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if start.startswith((b"<svg", b"<?xml", b"<!doctype svg")) and b"<svg" in start:
         raise UnsupportedFormat("SVG is not read; convert it to PNG")
     raise NotAnImage("the content is no known image format")
 
@@ -96,10 +109,21 @@ def prepare(content: bytes, spec: InputSpec, max_pixels: int = MAX_PIXELS) -> by
         EmptyObject, NotAnImage, UnsupportedFormat, TooManyPixels, TruncatedImage, CorruptImage: as their names say.
     """
     format_ = sniff(content)
-    image = _decode(content, format_, spec, max_pixels)
-    if _conforms(image, format_, spec):
-        return content
-    return _encode(_fit(_flatten(image, spec), spec), spec)
+    try:
+        image = _decode(content, format_, spec, max_pixels)
+        if _conforms(image, content, format_, spec):
+            return content
+        image = _flatten(image, spec)
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:  # whatever a decoder stumbles over is that image's fault, and no other's
+        if isinstance(error, UnidentifiedImageError):
+            raise CorruptImage(f"the {format_} header cannot be read") from error
+        problem = str(error) or type(error).__name__
+        if "truncated" in problem.lower() or isinstance(error, EOFError):
+            raise TruncatedImage(problem) from error
+        raise CorruptImage(problem) from error
+    return _encode(_fit(image, spec), spec)
 
 
 def wire_format(spec: InputSpec) -> str:
@@ -108,50 +132,56 @@ def wire_format(spec: InputSpec) -> str:
 
 
 def _decode(content: bytes, format_: str, spec: InputSpec, max_pixels: int) -> Image.Image:
-    try:
-        image = cast("Image.Image", Image.open(io.BytesIO(content), formats=(format_,)))
-        width, height = image.size
-        if width * height > max_pixels:
-            raise TooManyPixels(f"{width} x {height} pixels; the limit is {max_pixels:,}")
-        if format_ == "JPEG":
-            # Decode straight to the smallest scale of 1/1, 1/2, 1/4, 1/8 that is still twice the target: 4-7x cheaper
-            # on large photos, at a mean difference of 0.13 of 255.
-            side = max(width, height)
-            target = 2 * max(spec.width, spec.height)
-            image.draft(image.mode, (width * target // side or 1, height * target // side or 1))
-        image.load()
+    image = cast("Image.Image", Image.open(io.BytesIO(content), formats=(format_,)))
+    width, height = image.size
+    if width * height > max_pixels:
+        raise TooManyPixels(f"{width} x {height} pixels; the limit is {max_pixels:,}")
+    if format_ == "JPEG":
+        # Decode straight to the smallest scale of 1/1, 1/2, 1/4, 1/8 that is still twice the target: 4-7x cheaper
+        # on large photos, at a mean difference of 0.13 of 255.
+        side = max(width, height)
+        target = 2 * max(spec.width, spec.height)
+        image.draft(image.mode, (width * target // side or 1, height * target // side or 1))
+    image.load()
+    with contextlib.suppress(Exception):  # unreadable metadata does not make the picture unreadable
         ImageOps.exif_transpose(image, in_place=True)
-    except (TooManyPixels, MemoryError):
-        raise
-    except Exception as error:  # whatever a decoder stumbles over is that image's fault, and no other's
-        problem = str(error) or type(error).__name__
-        if "truncated" in problem.lower() or isinstance(error, EOFError):
-            raise TruncatedImage(problem) from error
-        raise CorruptImage(problem) from error
     return image
 
 
-def _conforms(image: Image.Image, format_: str, spec: InputSpec) -> bool:
+def _conforms(image: Image.Image, content: bytes, format_: str, spec: InputSpec) -> bool:
     return (
         format_ == wire_format(spec)
         and image.size == (spec.width, spec.height)
         and image.mode == ("L" if spec.colour == "grey" else "RGB")
-        and not image.info.keys() & {"transparency", "exif", "icc_profile", "gamma", "srgb"}
-        and not _inverted(image, spec)
+        and image.info.keys() <= _HARMLESS
+        # Bytes that follow the picture count against the request's limit, and no picture of this size needs them.
+        and len(content) <= 2 * spec.width * spec.height * spec.channels + 4096
+        and not _inverted(image, spec, _CLEARLY)
     )
 
 
 def _flatten(image: Image.Image, spec: InputSpec) -> Image.Image:
-    """The image in the model's colour, without transparency."""
+    """The image in the model's colour, without transparency and without metadata.
+
+    16-bit grey is scaled. 32-bit integers and floats have no agreed white: their darkest value becomes black, their
+    brightest white.
+    """
+    if image.mode == "LAB":
+        raise UnsupportedFormat("the LAB colour space is not read; convert it to RGB")
     if image.mode.startswith("I;16"):
-        image = image.point([value >> 8 for value in range(65536)], "L")
+        transparent = image.info.pop("transparency", None)
+        image = image.convert("I").point(lambda value: value * (1 / 257) + 0.5).convert("L")
+        if transparent is not None:
+            image.info["transparency"] = round(transparent / 257)
     elif image.mode in ("I", "F"):
         low, high = cast("tuple[float, float]", image.getextrema())
         image = image.point(lambda value: (value - low) * (255.0 / ((high - low) or 1.0))).convert("L")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("L" if spec.colour == "grey" else "RGB")
+    image = image.convert("L" if spec.colour == "grey" else "RGB")
+    image.info.clear()  # or Pillow would write the profile and the comment into the prepared image
+    return image
 
 
 def _fit(image: Image.Image, spec: InputSpec) -> Image.Image:
@@ -169,8 +199,8 @@ def _fit(image: Image.Image, spec: InputSpec) -> Image.Image:
     return canvas
 
 
-def _inverted(image: Image.Image, spec: InputSpec) -> bool:
-    """Whether the image's polarity, judged by the mean of its border, is not the model's."""
+def _inverted(image: Image.Image, spec: InputSpec, margin: float = 0.0) -> bool:
+    """Whether the image's polarity, judged by the mean of its border, is not the model's, by more than `margin`."""
     if spec.polarity == "any":
         return False
     grey = image.convert("L")
@@ -179,7 +209,8 @@ def _inverted(image: Image.Image, spec: InputSpec) -> bool:
         grey.crop(box).tobytes()
         for box in ((0, 0, width, 1), (0, height - 1, width, height), (0, 0, 1, height), (width - 1, 0, width, height))
     )
-    return (sum(border) / len(border) > _LIGHT) != (spec.polarity == "dark-on-light")
+    lightness = sum(border) / len(border) - _LIGHT
+    return (lightness if spec.polarity == "light-on-dark" else -lightness) > margin
 
 
 def _encode(image: Image.Image, spec: InputSpec) -> bytes:
