@@ -1,0 +1,1 @@
+"""Training: labelled images in, artifacts of `models/` out, calibrated and measured."""
