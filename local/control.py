@@ -30,6 +30,8 @@ DAEMON_LOCK = "daemon.lock"
 CHILDREN_LOCK = "children.lock"
 RECORD = "local.json"
 LOG = "local.log"
+DEPLOYED = "deployed.sha256"
+"""What is deployed (see `local.deploy`): it lives in the daemon's memory, so it is forgotten with it."""
 TEMPORARY = ("tmp", "lambda", "endpoints")
 """What a daemon writes in its state folder that is worth nothing once it has ended."""
 
@@ -165,7 +167,7 @@ def _end(state: Path) -> bool:
             raise LocalAwsError(f"processes of the embedded AWS in {state} will not end (process group {group})")
     for name in TEMPORARY:
         shutil.rmtree(state / name, ignore_errors=True)
-    for name in (RECORD, DAEMON_LOCK, CHILDREN_LOCK):
+    for name in (RECORD, DEPLOYED, DAEMON_LOCK, CHILDREN_LOCK):
         (state / name).unlink(missing_ok=True)
     return ran
 

@@ -123,7 +123,7 @@ def _wrap_results() -> None:
 
 
 def _wrap_start() -> None:
-    """API reference, StartExecution: `InvalidExecutionInput` for what is no JSON, `ValidationException` over the limit."""
+    """API reference, StartExecution: `InvalidExecutionInput` if not JSON, `ValidationException` over the limit."""
     start = stepfunctions._start_execution
 
     def checked(request: dict[str, Any]) -> Any:
