@@ -1,0 +1,75 @@
+# `make demo` and `make test` need Python >= 3.11 and Node >= 20, and install all else into .venv and node_modules.
+
+PYTHON ?= python3
+ENV ?= dev
+BIN := .venv/bin
+export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/node_modules/.bin:$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types unit e2e up down synth deploy lock format clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: .venv/installed node_modules/installed ## Classify real handwritten digits on this machine, explained
+	@$(BIN)/ics demo
+
+test: lint types ## Check everything: style, types, unit, contract, infrastructure and end-to-end tests
+	@$(BIN)/python -c "import torch" 2>/dev/null || echo "torch is not installed: the training tests are left out (pip install -r requirements-train.txt)"
+	$(BIN)/pytest
+
+lint: .venv/installed ## Check style
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: .venv/installed ## Check types
+	$(BIN)/mypy
+
+unit: .venv/installed node_modules/installed ## Run the tests that need no local AWS
+	$(BIN)/pytest tests/unit tests/architecture tests/serving
+
+e2e: .venv/installed node_modules/installed ## Run the end-to-end tests
+	$(BIN)/pytest tests/e2e
+
+up: .venv/installed node_modules/installed ## Start the local AWS and deploy into it
+	@$(BIN)/ics up
+
+down: .venv/installed ## Stop the local AWS and all it started
+	@$(BIN)/ics down
+
+synth: .venv/installed node_modules/installed ## Synthesize the templates of ENV (needs no AWS, no Docker)
+	cdk synth --quiet -c env=$(ENV) --output cdk.out.$(ENV)
+
+deploy: .venv/installed node_modules/installed ## Deploy ENV to AWS with your credentials (needs Docker for the serving image)
+	cdk deploy --all -c env=$(ENV) --output cdk.out.$(ENV)
+
+lock: .venv/installed ## Pin every dependency anew, with hashes
+	$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-emit-find-links --no-annotate --custom-compile-command "make lock" requirements.in -o requirements.txt
+
+format: .venv/installed ## Format the code
+	$(BIN)/ruff check --fix --quiet || true
+	$(BIN)/ruff format
+
+clean: ## Stop the local AWS, and remove all that these commands made
+	@[ ! -x $(BIN)/ics ] || $(BIN)/ics down
+	rm -rf .venv node_modules .ics build cdk.out* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+
+# uv itself is taken from the lock file too, with its hash; then it installs the rest in seconds.
+.venv/installed: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ICS needs Python 3.11 or later; this is " + sys.version.split()[0] + ". Choose one with: make PYTHON=python3.12 ...")'
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv || { echo "venv failed; on Debian: apt install python3-venv"; exit 1; }
+	@echo "Installing the locked Python packages into .venv"
+	@awk '/^uv==/ { found = 1 } found { print } found && !/\\$$/ { exit }' requirements.txt > .venv/uv.txt
+	@[ -x $(BIN)/uv ] || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+node_modules/installed: package-lock.json
+	@node -e 'process.exit(process.versions.node.split(".")[0] < 20)' || { echo "ICS needs Node 20 or later (https://nodejs.org)"; exit 1; }
+	@echo "Installing the pinned CDK CLI into node_modules"
+	@npm ci --silent --no-audit --no-fund
+	@touch $@
+
+test: node_modules/installed

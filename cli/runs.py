@@ -1,0 +1,172 @@
+"""Runs: upload pictures, start an execution, follow it, read what it left behind."""
+
+import json
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+from botocore.exceptions import ClientError
+
+from cli.deployment import Deployment
+from ics import paths
+from ics.request import split_uri
+
+PICTURES = frozenset((".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff"))
+"""Endings that `classify FOLDER` takes; a file that is named itself is taken whatever its ending."""
+
+COUNTS = ("planned", "accepted", "uncertain", "flagged", "failed")
+
+
+class RunNotFound(Exception):
+    """There is no run of this name in the environment."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is: batches done of all; both are 0 while it is being planned."""
+
+    status: str
+    done: int
+    total: int
+
+
+def new_run(kind: str) -> str:
+    """A name for a run: what it is, when, and six hex digits. Step Functions keeps names for 90 days."""
+    return f"{kind}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+
+
+def find_pictures(given: Sequence[Path]) -> tuple[dict[str, Path], int]:
+    """The pictures to upload by the key they get, and how many other files the folders held.
+
+    Files keep their names, folders their structure; equal keys are numbered, so that none overwrites another.
+
+    Raises:
+        FileNotFoundError: a path does not exist.
+    """
+    pictures: dict[str, Path] = {}
+    skipped = 0
+    for path in given:
+        if path.is_file():
+            pictures[_free(path.name, pictures)] = path
+            continue
+        if not path.is_dir():
+            raise FileNotFoundError(f"{path} does not exist")
+        for file in sorted(path.rglob("*")):
+            if not file.is_file():
+                continue
+            if file.suffix.lower() in PICTURES:
+                pictures[_free(f"{path.resolve().name}/{file.relative_to(path).as_posix()}", pictures)] = file
+            else:
+                skipped += 1
+    return pictures, skipped
+
+
+def upload(deployment: Deployment, run: str, pictures: dict[str, Path], done: Callable[[], None]) -> str:
+    """Upload pictures to the images bucket; `done` is called for each. Returns the prefix they are under, as a URI."""
+    prefix = f"uploads/{run}/"
+
+    def put(item: tuple[str, Path]) -> None:
+        key, path = item
+        deployment.s3.put_object(Bucket=deployment.images_bucket, Key=prefix + key, Body=path.read_bytes())
+        done()
+
+    with ThreadPoolExecutor(8) as uploads:
+        list(uploads.map(put, pictures.items()))
+    return f"s3://{deployment.images_bucket}/{prefix}"
+
+
+def start(deployment: Deployment, run: str, request: object) -> None:
+    """Start the run's execution."""
+    deployment.states.start_execution(
+        stateMachineArn=deployment.state_machine, name=run, input=json.dumps(request, ensure_ascii=False)
+    )
+
+
+def describe(deployment: Deployment, run: str) -> dict[str, Any]:
+    """The run's execution, as DescribeExecution answers.
+
+    Raises:
+        RunNotFound: there is none.
+    """
+    try:
+        return cast(
+            "dict[str, Any]", deployment.states.describe_execution(executionArn=_execution_arn(deployment, run))
+        )
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("ExecutionDoesNotExist", "InvalidArn"):
+            raise
+        raise RunNotFound(f"There is no run {run!r} in environment {deployment.name!r}.") from error
+
+
+def follow(deployment: Deployment, run: str, every: float) -> Iterator[Progress]:
+    """How far the run is, every so many seconds, until it has ended."""
+    while True:
+        status = describe(deployment, run)["status"]
+        found = deployment.states.list_map_runs(executionArn=_execution_arn(deployment, run))["mapRuns"]
+        done = total = 0
+        if found:
+            counts = deployment.states.describe_map_run(mapRunArn=found[0]["mapRunArn"])["itemCounts"]
+            total = counts["total"]
+            done = total - counts["pending"] - counts["running"]
+        yield Progress(status, done, total)
+        if status != "RUNNING":
+            return
+        time.sleep(every)
+
+
+def summary(deployment: Deployment, run: str) -> dict[str, Any] | None:
+    """The run's summary, or None where it has none (yet)."""
+    try:
+        answer = deployment.s3.get_object(Bucket=deployment.results_bucket, Key=paths.summary(run))
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "NoSuchKey":
+            raise
+        return None
+    return cast("dict[str, Any]", json.loads(answer["Body"].read()))
+
+
+def summaries(deployment: Deployment) -> list[dict[str, Any]]:
+    """The summaries of all runs, oldest first."""
+    keys = (key for key in _list(deployment, deployment.results_bucket, "runs/") if key.endswith("/summary.json"))
+    found = [summary(deployment, key.split("/")[1]) for key in keys]
+    return sorted((one for one in found if one), key=lambda one: str(one["finished"]))
+
+
+def rows(deployment: Deployment, summary_: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A run's rows, batch by batch."""
+    if "rows" not in summary_["links"]:
+        return
+    bucket, prefix = split_uri(summary_["links"]["rows"])
+    keys = sorted(_list(deployment, bucket, prefix), key=lambda key: int(key.rpartition("-")[2].partition(".")[0]))
+    for key in keys:
+        for line in deployment.s3.get_object(Bucket=bucket, Key=key)["Body"].read().splitlines():
+            yield json.loads(line)
+
+
+def worst_first(found: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows with those a person should see first on top: flagged, failed, uncertain, accepted; least sure first."""
+    order = {"flagged": 0, "failed": 1, "uncertain": 2, "accepted": 3}
+    return sorted(found, key=lambda row: (order[row["decision"]], row["confidence"] or 0.0, row["s3_uri"]))
+
+
+def _list(deployment: Deployment, bucket: str, prefix: str) -> Iterator[str]:
+    for page in deployment.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        yield from (item["Key"] for item in page.get("Contents", ()))
+
+
+def _execution_arn(deployment: Deployment, run: str) -> str:
+    return f"{deployment.state_machine.replace(':stateMachine:', ':execution:')}:{run}"
+
+
+def _free(key: str, taken: dict[str, Path]) -> str:
+    number = 2
+    free = key
+    while free in taken:
+        free = f"{number}/{key}"
+        number += 1
+    return free

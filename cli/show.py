@@ -1,0 +1,85 @@
+"""What people see in the terminal: tables, counts, alerts. Progress and messages go to stderr, results to stdout."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from cli.runs import COUNTS
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+SHOWN = 20
+"""Images of a run that a table shows; `ics results RUN` shows all."""
+
+_COLOURS = {"accepted": "green", "uncertain": "yellow", "flagged": "magenta", "failed": "red"}
+
+
+def images(rows: Sequence[Mapping[str, Any]], limit: int | None = SHOWN) -> None:
+    """A table of images, in the order given."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("image", overflow="fold")
+    table.add_column("decision")
+    table.add_column("label")
+    table.add_column("confidence", justify="right")
+    table.add_column("why")
+    for row in rows[:limit]:
+        said = row["confidence"] is not None
+        table.add_row(
+            Text(_short(row["s3_uri"])),
+            Text(row["decision"], style=_COLOURS[row["decision"]]),
+            Text(row["label"] if said else "-"),
+            f"{row['confidence']:.3f}" if said else "-",
+            Text(row["reason"] or ""),
+        )
+    out.print(table)
+    if limit is not None and len(rows) > limit:
+        out.print(f"… and {len(rows) - limit:,} more: ics results {rows[0]['run']}", style="dim")
+
+
+def counts(summary: Mapping[str, Any]) -> None:
+    """One line: planned = accepted + uncertain + flagged + failed."""
+    planned, *decided = (
+        Text(f"{summary[name]:,} {name}", style=_COLOURS.get(name, "bold") if summary[name] else "dim")
+        for name in COUNTS
+    )
+    out.print(Text(" = ").join([planned, Text(" + ").join(decided)]), Text(f"   {summary['seconds']:.1f} s", "dim"))
+
+
+def outcome(summary: Mapping[str, Any]) -> None:
+    """How the run ended, and why."""
+    good = summary["status"] == "SUCCEEDED"
+    out.print(Text(f"Run {summary['run']} {summary['status']}", style="bold green" if good else "bold red"))
+    if summary["error"]:
+        out.print(Text(f"{summary['error']}: {summary['cause']}"))
+
+
+def alert(subject: str, text: str, to: str) -> None:
+    """An alert as its reader gets it."""
+    title = f"alert to {to}"
+    out.print(
+        Panel(Text(f"Subject: {subject}\n\n{text.rstrip()}"), title=title, title_align="left", border_style="dim")
+    )
+
+
+def facts(named: Mapping[str, Sequence[str]]) -> None:
+    """Names and their values, aligned; a value a line."""
+    for name, values in named.items():
+        for number, value in enumerate(values):
+            out.print(Text(f"{'' if number else name:<14} {value}"), soft_wrap=True)
+
+
+def problem(message: str) -> None:
+    """An error: what is wrong and what to do next."""
+    err.print(Text(message, style="red"))
+
+
+def _short(uri: str) -> str:
+    """The URI without what is the same for every image of an upload."""
+    _, found, rest = uri.partition("/uploads/")
+    return rest.partition("/")[2] if found else uri
