@@ -46,14 +46,14 @@ def run_demo(folder: Path, classify: Callable[[Path], int]) -> int:
     """
     write_pictures(folder)
     show.out.print(f"\n[bold]{DIGITS} handwritten digits and three files that are none[/], in {folder}", soft_wrap=True)
-    show.out.print("They go to S3; a Step Functions execution plans batches, serializes, classifies and judges them.")
+    show.out.print("They go to S3; a Step Functions execution plans, serializes, classifies and judges them.")
     status = classify(folder)
     if status != EXPECTED:
         show.problem(f"This run should have ended with exit status {EXPECTED}, but ended with {status}.")
         return 1
     show.out.print(
-        "\n[bold]Why FAILED?[/] That is the feature. In strict mode a run fails as long as one image needs a person, "
-        "after\nall the others are done and the alert above is sent: so nobody overlooks the three that are no digits."
+        "\n[bold]Why FAILED?[/] That is the feature. In strict mode a run fails as long as one image needs a person,\n"
+        "after all others are done and the alert above is sent: so nobody overlooks the files that are no digits."
     )
     show.out.print("\n[bold]Try next[/]")
     for command, what in (

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
-from rich.panel import Panel
+from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
@@ -56,15 +56,14 @@ def outcome(summary: Mapping[str, Any]) -> None:
     good = summary["status"] == "SUCCEEDED"
     out.print(Text(f"Run {summary['run']} {summary['status']}", style="bold green" if good else "bold red"))
     if summary["error"]:
-        out.print(Text(f"{summary['error']}: {summary['cause']}"))
+        out.print(Text(f"{summary['error']}: {summary['cause']}"), soft_wrap=True)
 
 
 def alert(subject: str, text: str, to: str) -> None:
-    """An alert as its reader gets it."""
-    title = f"alert to {to}"
-    out.print(
-        Panel(Text(f"Subject: {subject}\n\n{text.rstrip()}"), title=title, title_align="left", border_style="dim")
-    )
+    """An alert as its reader gets it; long lines stay whole, so that they can be copied."""
+    out.print(Rule(Text(f"alert to {to}"), align="left", style="dim"))
+    out.print(Text(f"Subject: {subject}\n\n{text.rstrip()}"), soft_wrap=True)
+    out.print(Rule(style="dim"))
 
 
 def facts(named: Mapping[str, Sequence[str]]) -> None:

@@ -10,8 +10,8 @@ MAX_SUBJECT = 100
 MAX_MESSAGE = 262_144
 """SNS's limit for a message, in bytes, all protocols' texts together."""
 
-_MAX_LINE = 300
-"""Characters of one image's line in the e-mail: a key may have 1,024 bytes."""
+_MAX_URI = 300
+"""Characters of an image's URI in the e-mail: a key may have 1,024 bytes."""
 
 # What a person can do about each reason.
 ADVICE: Mapping[str, str] = {
@@ -116,6 +116,5 @@ def _image_line(row: Mapping[str, Any], threshold: float) -> str:
         said = f"{row['decision']}: {row['reason']}"
     else:
         said = f"{row['decision']}: {row['label']!r} at {row['confidence']:.3f}, threshold {threshold:g}"
-    uri = row["s3_uri"].encode("unicode_escape").decode() if not row["s3_uri"].isprintable() else row["s3_uri"]
-    line = f"  {said}  {uri}"
-    return line if len(line) <= _MAX_LINE else line[: _MAX_LINE - 3] + "..."
+    uri = row["s3_uri"] if row["s3_uri"].isprintable() else row["s3_uri"].encode("unicode_escape").decode()
+    return f"  {said}\n      {uri if len(uri) <= _MAX_URI else uri[: _MAX_URI - 3] + '...'}"
