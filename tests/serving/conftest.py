@@ -1,0 +1,32 @@
+"""Artifacts and servers for the tests of this folder, made once a session."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from artifacts import write_artifact
+from running_server import Server, start_server
+
+from serving.model import Model, load_model
+
+
+@pytest.fixture(scope="session")
+def digits_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("digits")
+    write_artifact(folder, name="digits", sharpness=100)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def model(digits_folder: Path) -> Model:
+    return load_model(digits_folder)
+
+
+@pytest.fixture(scope="session")
+def server(digits_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Serves `digits` (28 x 28 grey) and, as its second model, `photos` (40 x 30 RGB)."""
+    photos = tmp_path_factory.mktemp("photos")
+    write_artifact(photos, name="photos", labels=["night", "dusk", "day"], width=40, height=30, colour="rgb")
+    server = start_server([digits_folder, photos])
+    yield server
+    server.stop()

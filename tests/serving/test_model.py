@@ -1,0 +1,172 @@
+"""`serving.model`: its arithmetic against a formula, and what it refuses."""
+
+import dataclasses
+import io
+import json
+import math
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from artifacts import picture, shade, write_artifact
+from PIL import Image
+
+from ics.artifact import InputSpec, graph_version
+from ics.contracts import Prediction
+from ics.errors import ImageError, InvalidArtifact, ModelRefused
+from ics.imaging import prepare
+from serving.model import Model, decode, load_model
+
+
+def foretold(brightness: int, sharpness: float, temperature: float) -> list[float]:
+    """The ten confidences that `write_artifact`'s formula gives for a picture of one shade."""
+    logits = [-sharpness * (brightness / 255 - k / 9) ** 2 / temperature for k in range(10)]
+    return [math.exp(logit) / sum(map(math.exp, logits)) for logit in logits]
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.5])
+def test_confidences_are_the_softmax_of_the_logits_divided_by_the_temperature(
+    tmp_path: Path, temperature: float
+) -> None:
+    spec = write_artifact(tmp_path, sharpness=100, temperature=temperature)
+    for brightness in (0, 85, 99, 100, 255):
+        expected = foretold(brightness, 100, temperature)
+        prediction = load_model(tmp_path).predict_one(picture(brightness))
+        best, *others = sorted(range(10), key=lambda k: -expected[k])[:5]
+        assert prediction.label == str(best)
+        assert prediction.confidence == pytest.approx(expected[best], rel=1e-4)
+        assert {other.label for other in prediction.alternatives} == {str(k) for k in others}
+        for other in prediction.alternatives:
+            assert other.confidence == pytest.approx(expected[int(other.label)], rel=1e-3)
+        assert [x.confidence for x in prediction.alternatives] == sorted(
+            (x.confidence for x in prediction.alternatives), reverse=True
+        )
+        assert prediction.model == spec.version == graph_version(tmp_path / "model.onnx")
+
+
+def test_a_model_of_two_labels_has_one_alternative(tmp_path: Path) -> None:
+    spec = write_artifact(tmp_path, labels=["no", "yes"])
+    prediction = load_model(tmp_path).predict_one(picture(shade(spec, "yes")))
+    assert prediction.label == "yes"
+    assert [other.label for other in prediction.alternatives] == ["no"]
+
+
+def test_a_prediction_does_not_depend_on_its_neighbours(model: Model) -> None:
+    rng = np.random.default_rng(7)
+    noise = [rng.integers(0, 256, (28, 28), np.uint8) for _ in range(40)]
+    contents = []
+    for pixels in noise:
+        out = io.BytesIO()
+        Image.fromarray(pixels).save(out, "PNG")
+        contents.append(out.getvalue())
+    together = model.predict(contents)
+    assert together == [model.predict([content])[0] for content in contents]
+    assert together[::-1] == model.predict(contents[::-1])
+    assert len({prediction.confidence for prediction in together}) > 30
+
+
+def test_pixels_arrive_as_they_are_in_rows_columns_channels() -> None:
+    pixels = np.arange(30 * 40 * 3, dtype=np.uint8).reshape(30, 40, 3)
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "PNG")
+    assert np.array_equal(decode(out.getvalue(), InputSpec("image", 40, 30, "rgb")), pixels)
+
+
+@pytest.mark.parametrize("size", [28, 96])
+@pytest.mark.parametrize("colour", ["grey", "rgb"])
+def test_whatever_prepare_makes_is_taken(size: int, colour: str) -> None:
+    spec = InputSpec("image", size, size, colour)  # type: ignore[arg-type]
+    for mode in ("L", "RGB", "RGBA", "CMYK"):
+        source = picture(90, (300, 200), mode, "TIFF")
+        assert decode(prepare(source, spec), spec).shape == (size, size, spec.channels)
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that promises this size, grey, and ends after its header."""
+    chunk = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    idat = struct.pack(">I", 1 << 20) + b"IDAT"
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk)) + idat
+
+
+def transparent() -> bytes:
+    out = io.BytesIO()
+    Image.new("L", (28, 28)).save(out, "PNG", transparency=0)
+    return out.getvalue()
+
+
+REFUSED = {
+    "empty": (b"", "EmptyObject", "zero bytes"),
+    "text": (b"no image at all", "NotAnImage", "no known"),
+    "gif": (picture(1, format_="GIF"), "UnsupportedFormat", "ics.imaging.prepare"),
+    "too wide": (picture(1, (29, 28)), "ModelRefused", "29 x 28 pixels; this model takes 28 x 28"),
+    "huge": (png_header(100_000, 100_000), "ModelRefused", "100000 x 100000"),
+    "header alone": (png_header(28, 28), "TruncatedImage", None),
+    "colour": (picture(1, mode="RGB"), "ModelRefused", "this model takes L"),
+    "alpha": (picture(1, mode="LA"), "ModelRefused", "mode LA"),
+    "transparent": (transparent(), "ModelRefused", "transparency"),
+    "cut png": (picture(1)[:-30], "TruncatedImage", None),
+    "cut jpeg": (picture(1, format_="JPEG")[:-20], "TruncatedImage", None),
+    "flipped": (picture(1)[:20] + b"\xff" + picture(1)[21:], "CorruptImage", None),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_images_that_are_not_prepared_are_refused_by_name(model: Model, name: str) -> None:
+    content, reason, message = REFUSED[name]
+    with pytest.raises(ImageError, match=message) as caught:
+        model.predict([picture(10), content])
+    assert caught.value.reason == reason
+
+
+class NotANumber:
+    """A session whose net answers NaN."""
+
+    def run(self, _outputs: object, _inputs: object) -> list[np.ndarray]:
+        return [np.full((1, 10), np.nan, np.float32)]
+
+
+def test_an_answer_that_is_not_finite_refuses_the_image(model: Model) -> None:
+    with pytest.raises(ModelRefused, match="not finite"):
+        dataclasses.replace(model, session=NotANumber()).predict([picture(1)])
+
+
+def describe(folder: Path, **changes: object) -> None:
+    fields = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps({**fields, **changes}))
+
+
+def test_artifacts_that_cannot_answer_are_refused_at_load(tmp_path: Path) -> None:
+    spec = write_artifact(tmp_path)
+    with pytest.raises(InvalidArtifact, match="does not exist"):
+        load_model(tmp_path / "elsewhere")
+    taken = {"tensor": "image", "width": 28, "height": 28, "colour": "grey"}
+    for changes, message in (
+        ({"kind": "text"}, "text model"),
+        ({"labels": ["a", "b"]}, "2 labels"),
+        ({"input": taken | {"width": 32}}, r"model.json says \[28, 32, 1\]"),
+        ({"input": taken | {"tensor": "picture"}}, r"takes \(image: tensor\(uint8\)\)"),
+        ({"output": {"tensor": "scores"}}, "answers logits"),
+        ({"version": "0" * 64}, "describes version 0000"),
+    ):
+        write_artifact(tmp_path)
+        describe(tmp_path, **changes)
+        with pytest.raises(InvalidArtifact, match=message):
+            load_model(tmp_path)
+    write_artifact(tmp_path, sharpness=math.inf)
+    with pytest.raises(InvalidArtifact, match="not finite"):
+        load_model(tmp_path)
+    (tmp_path / "model.onnx").write_bytes(b"no graph")
+    describe(tmp_path, version=graph_version(tmp_path / "model.onnx"))
+    with pytest.raises(InvalidArtifact, match="cannot be loaded"):
+        load_model(tmp_path)
+    assert write_artifact(tmp_path) == spec
+    assert isinstance(load_model(tmp_path).predict_one(picture(1)), Prediction)
+
+
+def test_a_lambda_can_import_the_model_without_the_server() -> None:
+    code = "import sys, serving.model; sys.exit(bool({'uvicorn', 'asyncio', 'serving.app'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
