@@ -8,7 +8,7 @@ import contextlib
 import io
 from typing import cast
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from ics.artifact import InputSpec
 from ics.errors import (
@@ -111,7 +111,7 @@ def prepare(content: bytes, spec: InputSpec, max_pixels: int = MAX_PIXELS) -> by
     format_ = sniff(content)
     try:
         image = _decode(content, format_, spec, max_pixels)
-        if _conforms(image, content, format_, spec):
+        if _conforms(image, content, spec):
             return content
         image = _flatten(image, spec)
     except (ImageError, MemoryError):
@@ -137,20 +137,40 @@ def _decode(content: bytes, format_: str, spec: InputSpec, max_pixels: int) -> I
     if width * height > max_pixels:
         raise TooManyPixels(f"{width} x {height} pixels; the limit is {max_pixels:,}")
     if format_ == "JPEG":
-        # Decode straight to the smallest scale of 1/1, 1/2, 1/4, 1/8 that is still twice the target: 4-7x cheaper
-        # on large photos, at a mean difference of 0.13 of 255.
-        side = max(width, height)
-        target = 2 * max(spec.width, spec.height)
-        image.draft(image.mode, (width * target // side or 1, height * target // side or 1))
+        image = _shrink(image, spec)
     image.load()
     with contextlib.suppress(Exception):  # unreadable metadata does not make the picture unreadable
         ImageOps.exif_transpose(image, in_place=True)
     return image
 
 
-def _conforms(image: Image.Image, content: bytes, format_: str, spec: InputSpec) -> bool:
+def _shrink(image: Image.Image, spec: InputSpec) -> Image.Image:
+    """A large JPEG, not yet decoded, in its final size but not yet turned; any other as it is.
+
+    Decodes straight to the smallest scale of 1/2, 1/4, 1/8 that is still twice the final size: 4-7x cheaper on large
+    photos, at a mean difference of 0.2 to 0.4 of 255. The scaled picture ends within its last column and row; `box` is
+    where, and without it the picture would be stretched.
+    """
+    orientation = 1
+    with contextlib.suppress(Exception):
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    size = _fitted(*image.size, spec) if orientation < 5 else _fitted(*image.size[::-1], spec)[::-1]
+    full = image.size
+    draft = image.draft(image.mode, (2 * size[0], 2 * size[1]))
+    if draft is None or image.size == full:
+        return image
+    return image.resize(size, Image.Resampling.BICUBIC, box=draft[1])
+
+
+def _fitted(width: int, height: int, spec: InputSpec) -> tuple[int, int]:
+    """The size of an upright picture scaled to fit the model's."""
+    scale = min(spec.width / width, spec.height / height)
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _conforms(image: Image.Image, content: bytes, spec: InputSpec) -> bool:
     return (
-        format_ == wire_format(spec)
+        image.format == wire_format(spec)  # None once shrunk
         and image.size == (spec.width, spec.height)
         and image.mode == ("L" if spec.colour == "grey" else "RGB")
         and image.info.keys() <= _HARMLESS
@@ -186,8 +206,7 @@ def _flatten(image: Image.Image, spec: InputSpec) -> Image.Image:
 
 def _fit(image: Image.Image, spec: InputSpec) -> Image.Image:
     """The image scaled and centred on its background, in the model's polarity."""
-    scale = min(spec.width / image.width, spec.height / image.height)
-    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    size = _fitted(*image.size, spec)
     if image.size != size:
         image = image.resize(size, Image.Resampling.BICUBIC)
     if _inverted(image, spec):
