@@ -67,12 +67,12 @@ class Model:
         if not np.isfinite(logits).all():
             raise ModelRefused("the model's answer to this image is not finite")
         weights = np.exp(logits - logits.max())
-        confidences = weights / weights.sum()
-        best, *others = np.argsort(-logits, kind="stable")[: 1 + ALTERNATIVES]
+        confidences = (weights / weights.sum()).tolist()
+        best, *others = np.argsort(-logits, kind="stable")[: 1 + ALTERNATIVES].tolist()
         return Prediction(
             label=spec.labels[best],
-            confidence=float(confidences[best]),
-            alternatives=tuple(Alternative(spec.labels[other], float(confidences[other])) for other in others),
+            confidence=confidences[best],
+            alternatives=tuple(Alternative(spec.labels[other], confidences[other]) for other in others),
             model=spec.version,
         )
 
