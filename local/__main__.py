@@ -8,19 +8,27 @@ import time
 from pathlib import Path
 
 from local.control import CHILDREN_LOCK, DAEMON_LOCK
+from local.sagemaker.server import Command, serving_command
 
 
 def main() -> None:
-    """Take the locks of the state folder, go to the background if asked, and serve until told to end."""
+    """Read the command line and serve."""
     parser = argparse.ArgumentParser(prog="python -m local", description="The embedded AWS of ICS")
     parser.add_argument("--state", type=Path, required=True, help="folder for its record, log and working files")
     parser.add_argument("--detach", action="store_true", help="serve in the background, in a session of its own")
     arguments = parser.parse_args()
-    state: Path = arguments.state.resolve()
+    run(arguments.state.resolve(), detach=arguments.detach)
+
+
+def run(state: Path, *, detach: bool, model_server: Command = serving_command) -> None:
+    """Take the locks of the state folder, go to the background if asked, and serve until told to end.
+
+    `model_server` is the command that stands for an endpoint's container.
+    """
     state.mkdir(parents=True, exist_ok=True)
     daemon_lock = _take(state / DAEMON_LOCK)
     children_lock = _take(state / CHILDREN_LOCK)
-    if arguments.detach:
+    if detach:
         if os.fork():
             os._exit(0)
         os.setsid()
@@ -29,7 +37,7 @@ def main() -> None:
 
     from local import daemon  # noqa: PLC0415  (imports the emulator: after the fork, in the serving process alone)
 
-    daemon.serve(state, children_lock)
+    daemon.serve(state, children_lock, model_server)
 
 
 def _take(path: Path) -> int:

@@ -18,10 +18,10 @@ from local.control import ACCOUNT, RECORD, REGION
 from local.processes import Children
 from local.sagemaker.capture import Capture
 from local.sagemaker.hosting import Hosting
-from local.sagemaker.server import Command, serving_command
+from local.sagemaker.server import Command
 
 
-def serve(state: Path, children_lock: int, model_server: Command = serving_command) -> None:
+def serve(state: Path, children_lock: int, model_server: Command) -> None:
     """Serve until SIGTERM or SIGINT, then end every process started and remove `local.json`.
 
     `children_lock` is the descriptor that every started process inherits (see `local.control`); `model_server` is the

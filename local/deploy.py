@@ -45,7 +45,7 @@ def deploy(aws: LocalAws, root: Path, progress: Callable[[str], None]) -> bool:
         if not fresh:
             progress("Synthesizing the templates")
             (aws.state / SYNTHESIS_HASH).unlink(missing_ok=True)
-            _cdk(aws, root, ["synth", "--all", "--quiet", "-c", "env=local", "--output", str(synthesized)])
+            _cdk(aws, root, ["synth", "--quiet", "-c", "env=local", "--output", str(synthesized)])
             (aws.state / SYNTHESIS_HASH).write_text(wanted)
         if bootstrapping is not None:
             bootstrapping.result()
@@ -70,7 +70,7 @@ def _bootstrap(aws: LocalAws, root: Path, progress: Callable[[str], None]) -> No
     progress("Bootstrapping the account")
     environment = f"aws://{aws.account}/{aws.region}"
     # An empty app: bootstrapping must not synthesize the real one a second time.
-    _cdk(aws, root, ["bootstrap", environment, "--app", "", "--no-previous-parameters"])
+    _cdk(aws, root, ["bootstrap", environment, "--app", ""])
 
 
 def _cdk(aws: LocalAws, root: Path, arguments: Iterable[str]) -> None:
@@ -98,6 +98,8 @@ def _environment(aws: LocalAws) -> Mapping[str, str]:
         **aws.environment(),
         "CDK_HOME": str(aws.state / "cdk-home"),
         "PYTHON": sys.executable,
+        "NODE_NO_WARNINGS": "1",
+        "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "1",
         "NODE_OPTIONS": f"--require={Path(__file__).with_name('quick_polls.cjs')}",
     }
 

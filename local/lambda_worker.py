@@ -63,8 +63,8 @@ class Worker:
 
     @property
     def pid(self) -> int | None:
-        """Process id, None before the first invocation."""
-        return self._proc.pid if self._proc is not None else None
+        """Process id, None where no process lives."""
+        return self._proc.pid if self._proc is not None and self._proc.poll() is None else None
 
     def invoke(self, event: Any, request_id: str, *, arn: str, trace_id: str | None) -> Outcome:
         """Run the handler on one event, within the function's timeout."""
