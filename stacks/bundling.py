@@ -85,7 +85,7 @@ def _install(requirements: Path, target: Target, build: Path) -> Path:
     if packages.exists():
         return packages
     with tempfile.TemporaryDirectory(dir=_made(packages.parent)) as temporary:
-        staged = Path(temporary) / "packages"
+        staged = _made(Path(temporary) / "packages")
         command = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--target", str(staged), *options]
         done = subprocess.run([*command, "-r", str(requirements)], capture_output=True, text=True, check=False)
         if done.returncode:

@@ -113,12 +113,10 @@ class DeployConfig:
             _check(bool(re.fullmatch(r"[A-Za-z0-9_-]{1,80}", queue)), "alert_queues", "SQS queue names")
         for model in self.models:
             name = self.endpoint_name(model)
-            # SageMaker's CreateEndpoint: at most 63 characters of letters, digits and inner hyphens.
-            _check(
-                bool(re.fullmatch(r"[a-z0-9](-*[a-z0-9]){0,62}", name)),
-                f"models.{model}",
-                f"shorter: {name!r} must be an endpoint name of at most 63 lowercase letters, digits and hyphens",
-            )
+            # SageMaker's CreateEndpoint, EndpointName: its pattern and its length.
+            fits = len(name) <= 63 and bool(re.fullmatch(r"[a-z0-9](-*[a-z0-9])*", name))
+            wanted = f"such that {name!r} is at most 63 lowercase letters, digits and inner hyphens"
+            _check(fits, f"models.{model}", wanted)
 
     def endpoint_name(self, model: str) -> str:
         """The model's endpoint, computed wherever it is needed and never exported across stacks."""

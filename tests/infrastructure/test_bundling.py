@@ -1,0 +1,153 @@
+"""Assets: right for where they run, complete, small, and made once."""
+
+import platform
+import struct
+import subprocess
+import sys
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from stacks import bundling
+from stacks.bundling import BundlingError, Target, bundle, target_of
+from stacks.config import LambdaConfig
+
+MEGABYTE = 1_000_000
+# ELF's e_machine, elf(5): EM_X86_64 and EM_AARCH64.
+MACHINES = {62: "x86_64", 183: "arm64"}
+FOLDERS = (
+    "classify_image",
+    "filter_low_confidence",
+    "plan_run",
+    "record_failure",
+    "serialize_image_data",
+    "summarize_run",
+)
+
+
+def machines_of(archive):
+    """The processors that a zip's Linux libraries are for."""
+    with zipfile.ZipFile(archive) as file:
+        libraries = [name for name in file.namelist() if ".so" in name]
+        headers = [file.open(name).read(20) for name in libraries]
+    assert all(header[:4] == b"\x7fELF" for header in headers)
+    return {MACHINES[struct.unpack_from("<H", header, 18)[0]] for header in headers}
+
+
+def test_assets_fit_the_processor_and_python_they_run_on(assembly):
+    functions = assembly.pipeline.of("Lambda::Function").values()
+    for function in functions:
+        archive = assembly.zip_of(function)
+        if assembly.environment == "local":
+            host = "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64"
+            assert function["Runtime"] == f"python{sys.version_info.major}.{sys.version_info.minor}"
+            assert function.get("Architectures", ["x86_64"]) == [host]
+            if sys.platform == "linux":
+                assert machines_of(archive) == {host}
+        else:
+            assert (function["Runtime"], function["Architectures"]) == ("python3.14", ["arm64"])
+            assert machines_of(archive) == {"arm64"}
+
+
+def test_assets_are_complete_small_and_hold_no_other_function(assembly):
+    for function in assembly.pipeline.of("Lambda::Function").values():
+        folder = function["Handler"].split(".")[1]
+        with zipfile.ZipFile(assembly.zip_of(function)) as file:
+            names = set(file.namelist())
+            assert sum(item.file_size for item in file.infolist()) < 60 * MEGABYTE
+            assert all(item.external_attr >> 16 & 0o444 == 0o444 for item in file.infolist())  # Lambda's user reads
+        assert {
+            f"lambdas/{folder}/handler.py",
+            "lambdas/__init__.py",
+            "lambdas/runtime.py",
+            "ics/contracts.py",
+        } <= names
+        assert {name.split("/")[1] for name in names if name.startswith("lambdas/") and name.count("/") > 1} == {folder}
+        packages = {name.partition("/")[0] for name in names}
+        assert "obstore" in packages
+        assert ("PIL" in packages) == (folder == "serialize_image_data")
+        assert not packages & {"boto3", "botocore", "numpy"}
+        assert not [name for name in names if "__pycache__" in name or name.endswith((".pyc", ".pyi"))]
+        assert [name for name in names if "dist-info/" in name], "licences and versions travel with the code"
+
+
+def test_every_function_imports_from_its_asset_alone(local, tmp_path):
+    for function in local.pipeline.of("Lambda::Function").values():
+        unpacked = tmp_path / function["FunctionName"]
+        with zipfile.ZipFile(local.zip_of(function)) as file:
+            file.extractall(unpacked)
+        module = function["Handler"].rpartition(".")[0]
+        # -S -I: neither this environment's packages nor the working directory.
+        code = f"import sys; sys.path.insert(0, {str(unpacked)!r}); import {module} as m; assert callable(m.handler)"
+        done = subprocess.run([sys.executable, "-S", "-I", "-c", code], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A project of one function without dependencies, and its build folder."""
+    root = tmp_path / "project"
+    for name in (
+        "ics/__init__.py",
+        "lambdas/__init__.py",
+        "lambdas/greet/handler.py",
+        "lambdas/greet/requirements.txt",
+    ):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+    return root, tmp_path / "build"
+
+
+AWS = Target("arm64", "3.14", is_host=False)
+
+
+def test_a_second_bundle_installs_nothing_and_changed_sources_are_packed_again(project, monkeypatch):
+    root, build = project
+    first = bundle("greet", AWS, root, build)
+    written = first.stat().st_mtime_ns
+    monkeypatch.setattr(bundling.subprocess, "run", lambda *args, **options: pytest.fail("nothing needs installing"))
+    assert bundle("greet", AWS, root, build) == first
+    assert first.stat().st_mtime_ns == written
+    (root / "ics/__init__.py").write_text("# changed\n")
+    assert bundle("greet", AWS, root, build) != first
+
+
+def test_another_processor_or_python_is_another_asset(project):
+    root, build = project
+    targets = (AWS, Target("x86_64", "3.14", is_host=False), Target("arm64", "3.13", is_host=False))
+    assert len({bundle("greet", target, root, build) for target in targets}) == len(targets)
+
+
+def test_the_same_sources_give_the_same_bytes_wherever_they_are_bundled(project, tmp_path):
+    root, build = project
+    assert bundle("greet", AWS, root, build).read_bytes() == bundle("greet", AWS, root, tmp_path / "b").read_bytes()
+
+
+def test_bundling_at_once_from_many_threads_leaves_one_whole_asset(project):
+    root, build = project
+    with ThreadPoolExecutor(4) as threads:
+        archives = set(threads.map(lambda _: bundle("greet", AWS, root, build), range(4)))
+    (archive,) = archives
+    assert list((build / "lambdas").iterdir()) == [archive]
+    assert len(list((build / "packages").iterdir())) == 1
+    assert zipfile.ZipFile(archive).testzip() is None
+
+
+def test_what_cannot_be_bundled_is_named(project):
+    root, build = project
+    with pytest.raises(BundlingError, match=r"lambdas/absent/handler\.py does not exist"):
+        bundle("absent", AWS, root, build)
+    (root / "lambdas/greet/requirements.txt").write_text("obstore==0.12.1\n")
+    with pytest.raises(BundlingError, match=r"(?s)greet .*arm64.*hash"):
+        bundle("greet", AWS, root, build)
+    assert not (build / "lambdas").exists(), "a failed installation leaves no asset"
+    assert not any((build / "packages").iterdir())
+
+
+def test_host_is_this_machine():
+    target = target_of(LambdaConfig(architecture="host", python="host"))
+    assert target.python == f"{sys.version_info.major}.{sys.version_info.minor}"
+    assert target.is_host
+    assert target_of(LambdaConfig(architecture="arm64", python="3.14")) == AWS

@@ -1,0 +1,98 @@
+"""DataStack: buckets that nobody else reads, rules that clean them, and a topic that alarms can reach."""
+
+
+def listed(value):
+    return value if isinstance(value, list) else [value]
+
+
+def test_every_bucket_is_encrypted_private_and_owned(assembly):
+    buckets = assembly.data.of("S3::Bucket")
+    assert len(buckets) == 3
+    for bucket in buckets.values():
+        (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+        assert rule["ServerSideEncryptionByDefault"]["SSEAlgorithm"] in ("AES256", "aws:kms")
+        assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+        assert len(bucket["PublicAccessBlockConfiguration"]) == 4
+        assert bucket["OwnershipControls"]["Rules"] == [{"ObjectOwnership": "BucketOwnerEnforced"}]
+
+
+def test_buckets_topic_and_queues_refuse_plain_http(assembly):
+    refused = [
+        resource
+        for _, statement in assembly.data.statements()
+        if statement["Effect"] == "Deny" and statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+        for resource in listed(statement["Resource"])
+    ]
+    for bucket in assembly.data.of("S3::Bucket"):
+        arn = {"Fn::GetAtt": [bucket, "Arn"]}
+        assert arn in refused
+        assert {"Fn::Join": ["", [arn, "/*"]]} in refused
+    for topic in assembly.data.of("SNS::Topic"):
+        assert {"Ref": topic} in refused
+    for queue in assembly.data.of("SQS::Queue"):
+        assert {"Fn::GetAtt": [queue, "Arn"]} in refused
+
+
+def test_working_data_expires_unversioned_and_kept_data_keeps_versions_for_a_while(assembly):
+    data = assembly.data
+    buckets = {
+        key: data.of("S3::Bucket")[data.body["Outputs"][f"{key}BucketName"]["Value"]["Ref"]]
+        for key in ("Images", "Results", "Working")
+    }
+    rules = {key: bucket["LifecycleConfiguration"]["Rules"] for key, bucket in buckets.items()}
+    for key, of_bucket in rules.items():
+        assert {rule["Status"] for rule in of_bucket} == {"Enabled"}
+        assert any("AbortIncompleteMultipartUpload" in rule and "Prefix" not in rule for rule in of_bucket), key
+    assert "VersioningConfiguration" not in buckets["Working"]
+    assert [rule["ExpirationInDays"] for rule in rules["Working"] if "ExpirationInDays" in rule] == [3]
+    for key in ("Images", "Results"):
+        assert buckets[key]["VersioningConfiguration"] == {"Status": "Enabled"}
+        assert any(rule.get("NoncurrentVersionExpiration") for rule in rules[key])
+    # Of what is kept, only captured traffic expires.
+    assert not [rule for rule in rules["Images"] if "ExpirationInDays" in rule]
+    assert [(rule["Prefix"], rule["ExpirationInDays"]) for rule in rules["Results"] if "ExpirationInDays" in rule] == [
+        ("capture/", 90)
+    ]
+
+
+def test_production_keeps_what_is_stateful(prod, local):
+    def policies(assembly):
+        kept = ("AWS::S3::Bucket", "AWS::KMS::Key")
+        working = assembly.data.body["Outputs"]["WorkingBucketName"]["Value"]["Ref"]
+        return {
+            resource[policy]
+            for logical_id, resource in assembly.data.resources.items()
+            if resource["Type"] in kept and logical_id != working
+            for policy in ("DeletionPolicy", "UpdateReplacePolicy")
+        }
+
+    assert policies(prod) == {"Retain"}
+    assert policies(local) == {"Delete"}
+
+
+def test_alarms_and_events_may_use_the_topic_and_its_key(assembly):
+    data = assembly.data
+    (key_id, key), (topic_id, topic) = data.of("KMS::Key").popitem(), data.of("SNS::Topic").popitem()
+    assert key["EnableKeyRotation"] is True
+    assert topic["KmsMasterKeyId"] == {"Fn::GetAtt": [key_id, "Arn"]}
+    services = {"Service": ["cloudwatch.amazonaws.com", "events.amazonaws.com"]}
+    here = {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
+    granted = {
+        (logical_id, tuple(listed(statement["Action"])))
+        for logical_id, statement in data.statements()
+        if statement.get("Principal") == services and statement["Condition"] == here and statement["Effect"] == "Allow"
+    }
+    (topic_policy,) = data.of("SNS::TopicPolicy")
+    assert granted == {(key_id, ("kms:Decrypt", "kms:GenerateDataKey")), (topic_policy, ("sns:Publish",))}
+    assert data.of("SNS::TopicPolicy")[topic_policy]["Topics"] == [{"Ref": topic_id}]
+
+
+def test_the_local_environment_tells_an_address_and_a_queue(local):
+    subscriptions = {item["Protocol"]: item for item in local.data.of("SNS::Subscription").values()}
+    assert sorted(subscriptions) == ["email", "sqs"]
+    assert subscriptions["email"]["Endpoint"] == "ops@example.com"
+    ((queue_id, queue),) = local.data.of("SQS::Queue").items()
+    assert queue["QueueName"] == "ics-local-alerts"
+    assert queue["SqsManagedSseEnabled"] is True
+    assert subscriptions["sqs"]["Endpoint"] == {"Fn::GetAtt": [queue_id, "Arn"]}
+    assert subscriptions["sqs"]["RawMessageDelivery"] is True

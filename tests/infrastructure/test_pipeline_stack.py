@@ -1,0 +1,262 @@
+"""PipelineStack: one role a function, no right too many, and a state machine that may do what it says."""
+
+import json
+import re
+
+import pytest
+
+FOLDERS = {
+    "PlanRun": "plan_run",
+    "SerializeImageData": "serialize_image_data",
+    "ClassifyImage": "classify_image",
+    "FilterLowConfidence": "filter_low_confidence",
+    "RecordFailure": "record_failure",
+    "SummarizeRun": "summarize_run",
+}
+SETTINGS = {
+    "PlanRun": "ENVIRONMENT WORKING_BUCKET MODELS DEFAULT_MODEL THRESHOLD BATCH_SOURCE_BYTES MAX_CONCURRENCY",
+    "SerializeImageData": "WORKING_BUCKET MODELS MAX_PIXELS",
+    "ClassifyImage": "WORKING_BUCKET MODELS",
+    "FilterLowConfidence": "WORKING_BUCKET RESULTS_BUCKET",
+    "RecordFailure": "WORKING_BUCKET RESULTS_BUCKET",
+    "SummarizeRun": "ENVIRONMENT WORKING_BUCKET RESULTS_BUCKET",
+}
+READ = {"s3:ListBucket", "s3:GetObject"}
+WRITE = {"s3:PutObject", "s3:AbortMultipartUpload"}
+# What each function may do, by the place: `bucket` is the bucket itself, `bucket/keys` its objects.
+RIGHTS = {
+    "PlanRun": {
+        "images": {"s3:ListBucket"},
+        "images/*": {"s3:GetObject", "s3:GetObjectVersion"},
+        "working/runs/*": WRITE,
+    },
+    "SerializeImageData": {
+        "images": {"s3:ListBucket"},
+        "images/*": {"s3:GetObject", "s3:GetObjectVersion"},
+        "working": {"s3:ListBucket"},
+        "working/runs/*": WRITE | {"s3:GetObject"},
+    },
+    "ClassifyImage": {
+        "working": {"s3:ListBucket"},
+        "working/runs/*": WRITE | {"s3:GetObject"},
+        "endpoint": {"sagemaker:InvokeEndpoint"},
+    },
+    "FilterLowConfidence": {
+        "working": {"s3:ListBucket"},
+        "working/runs/*": WRITE | {"s3:GetObject"},
+        "results/results/*": WRITE,
+    },
+    "SummarizeRun": {
+        "working": {"s3:ListBucket"},
+        "working/runs/*": WRITE | {"s3:GetObject"},
+        "results/results/*": WRITE,
+        "results/runs/*": WRITE,
+    },
+}
+RIGHTS["RecordFailure"] = RIGHTS["FilterLowConfidence"]
+
+# Allowed on every resource, because the service knows no narrower one (Service Authorization Reference); SageMaker's
+# metrics are narrowed by their namespace instead. A key's policy says `*` for the key itself.
+ANY_RESOURCE = {
+    "cloudwatch:PutMetricData",
+    "ecr:GetAuthorizationToken",
+    "logs:CreateLogDelivery",
+    "logs:DeleteLogDelivery",
+    "logs:DescribeLogGroups",
+    "logs:DescribeResourcePolicies",
+    "logs:GetLogDelivery",
+    "logs:ListLogDeliveries",
+    "logs:PutResourcePolicy",
+    "logs:UpdateLogDelivery",
+}
+
+
+def listed(value):
+    return value if isinstance(value, list) else [value]
+
+
+@pytest.fixture
+def place(assembly):
+    """A function that names what a policy's resource stands for, in words that hold in every environment."""
+    exports = {
+        output["Export"]["Name"]: output["Value"]
+        for output in assembly.data.body["Outputs"].values()
+        if "Export" in output
+    }
+    words = {
+        assembly.data.body["Outputs"][f"{word.title()}BucketName"]["Value"]["Ref"]: word
+        for word in ("images", "results", "working")
+    }
+    words |= dict.fromkeys(assembly.data.of("SNS::Topic"), "topic") | dict.fromkeys(assembly.data.of("KMS::Key"), "key")
+    words |= dict.fromkeys(assembly.pipeline.of("StepFunctions::StateMachine"), "state machine")
+    for logical_id, function in assembly.pipeline.of("Lambda::Function").items():
+        words[logical_id] = function["FunctionName"]
+    for logical_id, group in assembly.pipeline.of("Logs::LogGroup").items():
+        words[logical_id] = group["LogGroupName"]
+
+    def named(value):
+        if isinstance(value, str):
+            return value
+        ((function, argument),) = value.items()
+        if function == "Fn::ImportValue":
+            return named(exports[argument])
+        if function == "Fn::Join":
+            return "".join(named(part) for part in argument[1])
+        return words.get(argument if function == "Ref" else argument[0], f"<{argument}>")
+
+    return named
+
+
+def granted(statements, place):
+    """All allowed actions, by the place they are allowed on."""
+    rights = {}
+    for statement in statements:
+        assert statement["Effect"] == "Allow"
+        for resource in listed(statement["Resource"]):
+            rights.setdefault(place(resource), set()).update(listed(statement["Action"]))
+    return rights
+
+
+def test_each_function_runs_its_own_handler_with_only_its_settings(assembly):
+    functions = {item["FunctionName"]: item for item in assembly.pipeline.of("Lambda::Function").values()}
+    assert len(functions) == len(FOLDERS)
+    for state, folder in FOLDERS.items():
+        function = functions[f"ics-{assembly.environment}-{folder.replace('_', '-')}"]
+        assert function["Handler"] == f"lambdas.{folder}.handler.handler"
+        assert set(function["Environment"]["Variables"]) == {*SETTINGS[state].split(), "LOG_LEVEL"}
+
+
+def test_the_models_setting_says_what_the_artifacts_say(assembly):
+    for function in assembly.pipeline.of("Lambda::Function").values():
+        text = function["Environment"]["Variables"].get("MODELS")
+        if text is not None:
+            models = json.loads(text)
+            assert models["digits"]["endpoint"] == f"ics-{assembly.environment}-digits"
+            assert models["digits"]["batch_images"] == 100
+            assert (models["digits"]["input"]["width"], models["digits"]["input"]["height"]) == (28, 28)
+
+
+def test_each_function_has_a_role_of_its_own_with_exactly_its_rights(assembly, place):
+    roles = assembly.pipeline.of("IAM::Role")
+    used = []
+    for function in assembly.pipeline.of("Lambda::Function").values():
+        (role_id, _) = function["Role"]["Fn::GetAtt"]
+        used.append(role_id)
+        role = roles[role_id]
+        assert "ManagedPolicyArns" not in role
+        (policy,) = role["Policies"]
+        folder = function["Handler"].split(".")[1]
+        expected = dict(RIGHTS[next(state for state, name in FOLDERS.items() if name == folder)])
+        if "endpoint" in expected:
+            here = "arn:<AWS::Partition>:sagemaker:<AWS::Region>:<AWS::AccountId>"
+            expected[f"{here}:endpoint/ics-{assembly.environment}-digits"] = expected.pop("endpoint")
+        expected[f"/aws/lambda/{function['FunctionName']}"] = {"logs:CreateLogStream", "logs:PutLogEvents"}
+        assert granted(policy["PolicyDocument"]["Statement"], place) == expected
+    assert len(set(used)) == len(used)
+    assert not [policy for policy in assembly.pipeline.of("IAM::Policy").values() if policy["Roles"][0]["Ref"] in used]
+
+
+def test_no_policy_allows_a_wildcard_action_and_few_a_wildcard_resource(assembly):
+    for template in (assembly.data, assembly.model, assembly.pipeline):
+        for logical_id, statement in template.statements():
+            if statement["Effect"] == "Deny" or template.resources[logical_id]["Type"] == "AWS::KMS::Key":
+                continue  # a key's policy must let the account manage it, or nobody can: KMS Developer Guide
+            actions = listed(statement["Action"])
+            assert not [action for action in actions if "*" in action], logical_id
+            if "*" in listed(statement.get("Resource", [])):
+                assert set(actions) <= ANY_RESOURCE, logical_id
+
+
+def test_the_state_machine_may_do_exactly_what_it_does(assembly, place):
+    pipeline = assembly.pipeline
+    ((machine_id, machine),) = pipeline.of("StepFunctions::StateMachine").items()
+    (role_id, _) = machine["RoleArn"]["Fn::GetAtt"]
+    policies = [
+        (logical_id, policy)
+        for logical_id, policy in pipeline.of("IAM::Policy").items()
+        if {"Ref": role_id} in policy["Roles"]
+    ]
+    statements = [statement for _, policy in policies for statement in policy["PolicyDocument"]["Statement"]]
+    rights = granted(statements, place)
+    for_logs = rights.pop("*")
+    assert for_logs <= ANY_RESOURCE
+    name = f"ics-{assembly.environment}"
+    execution = "arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution:state machine"
+    on_executions = {"states:DescribeExecution", "states:StopExecution", "states:RedriveExecution"}
+    assert rights == {
+        "state machine": {"states:StartExecution"},
+        f"{execution}:*": on_executions,
+        f"{execution}/*": on_executions,
+        "working/runs/*/plan.jsonl": {"s3:GetObject"},
+        "topic": {"sns:Publish"},
+        "key": {"kms:GenerateDataKey", "kms:Decrypt"},
+        **{f"{name}-{folder.replace('_', '-')}": {"lambda:InvokeFunction"} for folder in FOLDERS.values()},
+    }
+    assert machine["StateMachineName"] == f"{name}-classify-images"
+    # The machine cannot wait for the policy that names it; every other right is there before it.
+    naming_it = [logical_id for logical_id, policy in policies if machine_id in json.dumps(policy)]
+    waited_for = pipeline.resources[machine_id]["DependsOn"]
+    assert len(naming_it) == 1
+    assert naming_it[0] not in waited_for
+    assert {logical_id for logical_id, _ in policies} - set(naming_it) <= set(waited_for)
+
+
+def test_the_definition_is_readable_in_the_template_and_every_placeholder_has_a_value(assembly, place):
+    machine = assembly.pipeline.one("StepFunctions::StateMachine")
+    definition = machine["DefinitionString"]
+    assert isinstance(definition, str)
+    assert json.loads(definition)["StartAt"] == "PlanRun"
+    substitutions = {key: place(value) for key, value in machine["DefinitionSubstitutions"].items()}
+    assert set(re.findall(r"\$\{(\w+)\}", definition)) == set(substitutions)
+    assert substitutions.pop("AlertTopic") == "topic"
+    assert substitutions == {
+        state: f"ics-{assembly.environment}-{folder.replace('_', '-')}" for state, folder in FOLDERS.items()
+    }
+
+
+def test_a_function_times_out_no_later_than_its_state(assembly):
+    def tasks(states):
+        for state in states.values():
+            yield state
+            yield from tasks(state.get("ItemProcessor", {}).get("States", {}))
+
+    definition = json.loads(assembly.pipeline.one("StepFunctions::StateMachine")["DefinitionString"])
+    allowed = {
+        state["Parameters"]["FunctionName"].strip("${}"): state["TimeoutSeconds"]
+        for state in tasks(definition["States"])
+        if "FunctionName" in state.get("Parameters", {})
+    }
+    timeouts = {
+        function["Handler"].split(".")[1]: function["Timeout"]
+        for function in assembly.pipeline.of("Lambda::Function").values()
+    }
+    assert set(allowed) == set(FOLDERS)
+    for state, seconds in allowed.items():
+        assert timeouts[FOLDERS[state]] <= seconds, state
+
+
+def test_every_log_group_expires_and_execution_data_is_not_logged(assembly):
+    logging = assembly.pipeline.one("StepFunctions::StateMachine")["LoggingConfiguration"]
+    assert (logging["Level"], logging["IncludeExecutionData"]) == ("ERROR", False)
+    groups = assembly.pipeline.of("Logs::LogGroup")
+    assert len(groups) == len(FOLDERS) + 1
+    for group in (*groups.values(), *assembly.model.of("Logs::LogGroup").values()):
+        assert group["RetentionInDays"] > 0
+    named = {
+        function["LoggingConfig"]["LogGroup"]["Ref"] for function in assembly.pipeline.of("Lambda::Function").values()
+    }
+    assert named < set(groups)
+
+
+def test_the_outputs_the_command_reads(assembly):
+    assert {"ImagesBucketName", "ResultsBucketName", "WorkingBucketName", "AlertTopicArn"} <= set(
+        assembly.data.body["Outputs"]
+    )
+    outputs = {key: output["Value"] for key, output in assembly.pipeline.body["Outputs"].items()}
+    (machine_id,) = assembly.pipeline.of("StepFunctions::StateMachine")
+    assert outputs == {
+        "StateMachineArn": {"Ref": machine_id},
+        "DefaultModel": "digits",
+        "Models": "digits",
+        "Threshold": "0.94",
+    }
