@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +13,9 @@ from ics.errors import InvalidArtifact
 Kind = Literal["classification", "text", "detection"]
 Colour = Literal["grey", "rgb"]
 Polarity = Literal["light-on-dark", "dark-on-light", "any"]
+
+MAX_SIDE = 1024
+"""Pixels: the largest picture of which even pure noise, as JPEG in base64, fits one request to an endpoint (6 MiB)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,8 @@ def input_from_json(fields: Mapping[str, Any]) -> InputSpec:
         spec = InputSpec(**fields)
     except TypeError as error:
         raise InvalidArtifact(f"input: {error}") from error
+    if not isinstance(spec.tensor, str):
+        raise InvalidArtifact(f"input.tensor is {spec.tensor!r}; it must be a tensor's name")
     for name, value, allowed in (
         ("layout", spec.layout, ("NHWC",)),
         ("dtype", spec.dtype, ("uint8",)),
@@ -68,8 +74,8 @@ def input_from_json(fields: Mapping[str, Any]) -> InputSpec:
         if value not in allowed:
             raise InvalidArtifact(f"input.{name} is {value!r}; it must be one of: {', '.join(allowed)}")
     for name, size in (("width", spec.width), ("height", spec.height)):
-        if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= 4096:
-            raise InvalidArtifact(f"input.{name} is {size!r}; it must be a whole number of pixels from 1 to 4096")
+        if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= MAX_SIDE:
+            raise InvalidArtifact(f"input.{name} is {size!r}; it must be a whole number of pixels from 1 to {MAX_SIDE}")
     return spec
 
 
@@ -96,10 +102,17 @@ def spec_from_json(fields: Mapping[str, Any]) -> ModelSpec:
         raise InvalidArtifact(f"model.json: {error}") from error
     if spec.kind not in get_args(Kind):
         raise InvalidArtifact(f"kind is {spec.kind!r}; it must be one of: {', '.join(get_args(Kind))}")
-    if not spec.labels or len(set(spec.labels)) != len(spec.labels) or not all(isinstance(x, str) for x in spec.labels):
-        raise InvalidArtifact("labels must be a list of different strings, at least one")
-    if not isinstance(spec.temperature, int | float) or isinstance(spec.temperature, bool) or not spec.temperature > 0:
-        raise InvalidArtifact(f"temperature is {spec.temperature!r}; it must be a number above 0")
+    labels = fields["labels"]
+    if not isinstance(labels, list) or not labels or not all(isinstance(label, str) for label in labels):
+        raise InvalidArtifact("labels must be a list of strings, at least one")
+    if len(set(labels)) != len(labels):
+        raise InvalidArtifact("labels must be different from each other")
+    for name, value in (("name", spec.name), ("output.tensor", spec.output), ("version", spec.version)):
+        if not isinstance(value, str):
+            raise InvalidArtifact(f"{name} is {value!r}; it must be a string")
+    temperature = spec.temperature
+    if not isinstance(temperature, int | float) or isinstance(temperature, bool) or not 0 < temperature < math.inf:
+        raise InvalidArtifact(f"temperature is {temperature!r}; it must be a number above 0")
     return spec
 
 

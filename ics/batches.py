@@ -60,15 +60,14 @@ class BatchCutter:
     def _close(self) -> None:
         self._spans.append(self._open)
         self._open = Span(self._open.offset + self._open.length, 0, 0, 0)
-        if len(self._spans) < MAX_BATCHES:
-            return
-        if self.batch_images >= MAX_BATCH_IMAGES:
-            raise RunTooLarge(
-                f"more than {MAX_BATCHES:,} batches of up to {MAX_BATCH_IMAGES:,} images and {self._source_bytes:,} "
-                "bytes; split the source into several runs"
-            )
-        self.batch_images = min(2 * self.batch_images, MAX_BATCH_IMAGES)
-        self._spans = list(self._merged())
+        while len(self._spans) >= MAX_BATCHES:
+            if self.batch_images >= MAX_BATCH_IMAGES:
+                raise RunTooLarge(
+                    f"more than {MAX_BATCHES:,} batches of up to {MAX_BATCH_IMAGES:,} images and "
+                    f"{self._source_bytes:,} bytes; split the source into several runs"
+                )
+            self.batch_images = min(2 * self.batch_images, MAX_BATCH_IMAGES)
+            self._spans = list(self._merged())
 
     def _merged(self) -> Iterator[Span]:
         spans = iter(self._spans)

@@ -132,9 +132,6 @@ def prediction_from_json(fields: Mapping[str, Any]) -> Prediction:
     Raises:
         ValueError, TypeError, KeyError: a field is missing, of the wrong type or out of its range.
     """
-    text = fields.get("text")
-    if text is not None and not isinstance(text, str):
-        raise TypeError("text is not a string")
     return Prediction(
         label=_text(fields, "label"),
         confidence=_unit(fields, "confidence"),
@@ -148,7 +145,7 @@ def prediction_from_json(fields: Mapping[str, Any]) -> Prediction:
             )
             for box in fields.get("boxes", ())
         ),
-        text=text,
+        text=_text(fields, "text") if fields.get("text") is not None else None,
         model=_text(fields, "model") if "model" in fields else "",
     )
 

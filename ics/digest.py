@@ -13,6 +13,9 @@ MAX_MESSAGE = 262_144
 _MAX_URI = 300
 """Characters of an image's URI in the e-mail: a key may have 1,024 bytes."""
 
+_MAX_CAUSE = 2_000
+"""Characters of an error's cause: Step Functions allows 32,768."""
+
 # What a person can do about each reason.
 ADVICE: Mapping[str, str] = {
     "BelowThreshold": "the model is not sure enough: look at the image and decide",
@@ -48,7 +51,7 @@ def alert(environment: str, summary: Mapping[str, Any]) -> dict[str, Any]:
 def subject(environment: str, summary: Mapping[str, Any]) -> str:
     """One line that says how the run ended and how many images need a person: ASCII, at most 100 characters."""
     text = f"[ICS {environment}] {summary['status']}: {_headline(summary)}, run {summary['run']}"
-    text = " ".join(text.encode("ascii", "replace").decode().split())
+    text = "".join(char if " " <= char <= "~" else "?" for char in " ".join(text.split()))
     return text if len(text) <= MAX_SUBJECT else text[: MAX_SUBJECT - 3] + "..."
 
 
@@ -56,7 +59,7 @@ def text(environment: str, summary: Mapping[str, Any]) -> str:
     """The e-mail: which run, how many, the worst images and why, and where to look."""
     lines = [f"ICS {environment}: run {summary['run']} {summary['status']}", ""]
     if summary["error"]:
-        lines += [f"{summary['error']}: {summary['cause']}", ""]
+        lines += [f"{summary['error']}: {_printable(str(summary['cause']), _MAX_CAUSE)}", ""]
     if summary["planned"]:
         lines += [
             f"  model      {summary['model']}, threshold {summary['threshold']:g}, mode {summary['mode']}",
@@ -84,7 +87,8 @@ def text(environment: str, summary: Mapping[str, Any]) -> str:
 
 def message(environment: str, summary: Mapping[str, Any]) -> str:
     """SNS's `MessageStructure: json`: the text for e-mail, the JSON for every other protocol."""
-    body = json.dumps({"environment": environment, **summary}, ensure_ascii=False)
+    cause = summary["cause"] and summary["cause"][:_MAX_CAUSE]
+    body = json.dumps({"environment": environment, **summary, "cause": cause}, ensure_ascii=False)
     email = text(environment, summary)
     return json.dumps({"default": body, "email": email}, ensure_ascii=False)
 
@@ -116,5 +120,10 @@ def _image_line(row: Mapping[str, Any], threshold: float) -> str:
         said = f"{row['decision']}: {row['reason']}"
     else:
         said = f"{row['decision']}: {row['label']!r} at {row['confidence']:.3f}, threshold {threshold:g}"
-    uri = row["s3_uri"] if row["s3_uri"].isprintable() else row["s3_uri"].encode("unicode_escape").decode()
-    return f"  {said}\n      {uri if len(uri) <= _MAX_URI else uri[: _MAX_URI - 3] + '...'}"
+    return f"  {said}\n      {_printable(row['s3_uri'], _MAX_URI)}"
+
+
+def _printable(text: str, longest: int) -> str:
+    """Text as one line that no key, however odd, can forge: what does not print is escaped, what is long is cut."""
+    shown = text if text.isprintable() else text.encode("unicode_escape").decode()
+    return shown if len(shown) <= longest else shown[: longest - 3] + "..."

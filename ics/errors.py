@@ -28,6 +28,7 @@ IcsError
 │   ├── EndpointRefused     the endpoint refuses the request: missing, misnamed, no right
 │   └── InvalidAnswer       the endpoint answered, but not in the wire format (retried)
 ├── InvalidBody             a request to the model server cannot be understood; names the line
+├── InvalidCapture          a line of a capture file is not what SageMaker writes
 ├── InvalidArtifact         a model folder is not what its model.json says
 └── NotReconciled           planned differs from accepted + uncertain + flagged + failed
 """
@@ -160,6 +161,10 @@ class InvalidBody(IcsError):
     def __init__(self, status: int, code: str, problem: str, line: int | None = None) -> None:
         super().__init__(problem if line is None else f"line {line}: {problem}")
         self.status, self.code, self.line = status, code, line
+
+
+class InvalidCapture(IcsError):
+    """A line of a capture file is not in SageMaker's capture format."""
 
 
 class InvalidArtifact(IcsError):

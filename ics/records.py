@@ -8,6 +8,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from decimal import Decimal
 from typing import Any, Literal
 
 from ics.contracts import DECISIONS, Batch, Mode, Verdict
@@ -15,6 +16,9 @@ from ics.errors import NotReconciled
 
 WORST = 10
 """Images that a receipt and the summary name."""
+
+_MAX_BRIEF_LABEL = 200
+"""Characters of a label in a receipt: what a model reads may be long, and the worst images travel in an alert."""
 
 Status = Literal["SUCCEEDED", "FAILED"]
 
@@ -77,7 +81,18 @@ def receipt(batch: Batch, rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 def worst(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The rows a person should see first: flagged, then failed, then uncertain by rising confidence."""
     order = {"flagged": 0, "failed": 1, "uncertain": 2}
-    return sorted(rows, key=lambda row: (order[row["decision"]], row["confidence"] or 0.0, row["s3_uri"]))[:WORST]
+
+    def rank(row: Mapping[str, Any]) -> tuple[int, float, str, str, str]:
+        # Reason and label settle the order where an image is listed twice.
+        return (
+            order[row["decision"]],
+            row["confidence"] or 0.0,
+            row["s3_uri"],
+            row["reason"] or "",
+            row["label"] or "",
+        )
+
+    return sorted(rows, key=rank)[:WORST]
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +162,8 @@ def outcome(mode: Mode, tolerated_percent: float, planned: int, reduction: Reduc
     """
     if mode == "strict":
         return ("FAILED", "ImagesNeedAttention") if reduction.need_attention else ("SUCCEEDED", None)
-    if 100 * reduction.need_attention > tolerated_percent * planned:
+    # Decimal, or 57 of 10,000 would exceed 0.57 percent, which is a little less than that in binary.
+    if 100 * reduction.need_attention > Decimal(str(tolerated_percent)) * planned:
         return "FAILED", "ToleranceExceeded"
     return "SUCCEEDED", None
 
@@ -158,4 +174,7 @@ def _count(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def _brief(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: row[name] for name in ("s3_uri", "decision", "reason", "label", "confidence")}
+    brief = {name: row[name] for name in ("s3_uri", "decision", "reason", "label", "confidence")}
+    if brief["label"] is not None:
+        brief["label"] = brief["label"][:_MAX_BRIEF_LABEL]
+    return brief

@@ -79,20 +79,20 @@ def parse_request(
         raise InvalidRequest(f"the input must be a JSON object, not {type(request).__name__}")
     unknown = sorted(request.keys() - {*_SOURCES, *_OPTIONS})
     if unknown:
-        raise InvalidRequest(f"unknown key {unknown[0]!r}; allowed are: {', '.join((*_SOURCES, *_OPTIONS))}")
+        raise InvalidRequest(f"unknown key {_shown(unknown[0])}; allowed are: {', '.join((*_SOURCES, *_OPTIONS))}")
     given = [name for name in _SOURCES if name in request]
     if len(given) != 1:
         found = " and ".join(given) if given else "none"
         raise InvalidRequest(f"give exactly one of images, prefix or manifest; found {found}")
     mode = request.get("mode", "strict")
     if mode not in MODES:
-        raise InvalidRequest(f"mode is {mode!r}; it must be strict or tolerant")
+        raise InvalidRequest(f"mode is {_shown(mode)}; it must be strict or tolerant")
     if "tolerated_percent" in request and mode != "tolerant":
         raise InvalidRequest("tolerated_percent counts in tolerant mode only; add mode: tolerant")
     model = request.get("model", default_model)
     names = sorted(models)
     if model not in names:
-        raise InvalidRequest(f"no model {model!r} in this environment; it has: {', '.join(names)}")
+        raise InvalidRequest(f"no model {_shown(model)} in this environment; it has: {', '.join(names)}")
     return RunRequest(
         source=_parse_source(given[0], request[given[0]]),
         model=model,
@@ -125,7 +125,7 @@ def parse_manifest(key: str, lines: Iterable[bytes]) -> Iterator[ImageRef]:
     for ending, reader in readers.items():
         if key.lower().endswith(ending):
             return reader(lines)
-    raise InvalidRequest(f"manifest {key!r} must end in {', '.join(MANIFEST_ENDINGS)}")
+    raise InvalidRequest(f"manifest {_shown(key)} must end in {', '.join(MANIFEST_ENDINGS)}")
 
 
 def split_uri(uri: str) -> tuple[str, str]:
@@ -137,10 +137,16 @@ def split_uri(uri: str) -> tuple[str, str]:
     scheme, _, rest = uri.partition("://")
     bucket, _, key = rest.partition("/")
     if scheme != "s3" or not bucket:
-        raise ValueError(f"{uri[:200]!r} is not of the form s3://bucket/key")
+        raise ValueError(f"{_shown(uri)} is not of the form s3://bucket/key")
     if len(key.encode()) > MAX_KEY_BYTES:
-        raise ValueError(f"a key of {len(key.encode()):,} bytes exceeds S3's {MAX_KEY_BYTES:,}")
+        raise ValueError(f"{_shown(key)} has {len(key.encode()):,} bytes; S3 allows {MAX_KEY_BYTES:,}")
     return bucket, key
+
+
+def _shown(value: object) -> str:
+    """A value as a message shows it: readable, and short whatever somebody typed."""
+    shown = repr(value)
+    return shown if len(shown) <= 200 else shown[:197] + "..."
 
 
 def _parse_source(name: str, value: Any) -> Source:
@@ -168,14 +174,14 @@ def _parse_source(name: str, value: Any) -> Source:
     if name == "prefix":
         return Prefix(bucket, key)
     if not key.lower().endswith(MANIFEST_ENDINGS):
-        raise InvalidRequest(f"manifest {value!r} must end in {', '.join(MANIFEST_ENDINGS)}")
+        raise InvalidRequest(f"manifest {_shown(value)} must end in {', '.join(MANIFEST_ENDINGS)}")
     return Manifest(bucket, key)
 
 
 def _number(request: Mapping[str, Any], name: str, default: float, low: float, high: float) -> float:
     value = request.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise InvalidRequest(f"{name} is {value!r}; it must be a number from {low:g} to {high:g}")
+        raise InvalidRequest(f"{name} is {_shown(value)}; it must be a number from {low:g} to {high:g}")
     return float(value)
 
 
@@ -185,9 +191,11 @@ def _parse_image(value: Any) -> ImageRef:
         fields: Mapping[str, Any] = {"bucket": bucket, "key": key}
     elif isinstance(value, Mapping):
         fields = {name.removeprefix("s3_"): text for name, text in value.items()}
+        if len(fields) < len(value):
+            raise ValueError("bucket or key is given twice, with s3_ and without")
         unknown = sorted(fields.keys() - {"bucket", "key", "etag", "version"})
         if unknown:
-            raise ValueError(f"unknown key {unknown[0]!r}; allowed are: s3_bucket, s3_key, etag, version")
+            raise ValueError(f"unknown key {_shown(unknown[0])}; allowed are: s3_bucket, s3_key, etag, version")
     else:
         raise TypeError("expected an s3:// URI or an object with s3_bucket and s3_key")
     for name in ("bucket", "key"):
@@ -196,8 +204,10 @@ def _parse_image(value: Any) -> ImageRef:
     etag, version = fields.get("etag") or "", fields.get("version") or ""
     if not isinstance(etag, str) or not isinstance(version, str):
         raise TypeError("etag and version must be strings")
-    if len(fields["key"].encode()) > MAX_KEY_BYTES:
-        raise ValueError(f"a key of {len(fields['key'].encode()):,} bytes exceeds S3's {MAX_KEY_BYTES:,}")
+    for text in (fields["bucket"], fields["key"], etag, version):
+        # S3 allows no more in any of them; lone surrogates, which JSON can spell, fail here as the ValueError they are.
+        if len(text.encode()) > MAX_KEY_BYTES:
+            raise ValueError(f"{_shown(text)} has {len(text.encode()):,} bytes; S3 allows {MAX_KEY_BYTES:,}")
     return ImageRef(fields["bucket"], fields["key"], etag.strip('"'), version)
 
 
@@ -215,7 +225,8 @@ def _parse_csv(lines: Iterable[bytes]) -> Iterator[ImageRef]:
             continue
         if not header:
             header = [name.strip() for name in row]
-            if not {"bucket", "key"} <= {name.removeprefix("s3_") for name in header}:
+            names = [name.removeprefix("s3_") for name in header]
+            if not {"bucket", "key"} <= set(names) or len(set(names)) < len(names):
                 raise InvalidManifest(rows.line_num, "the header must be bucket,key or s3_bucket,s3_key")
         elif len(row) != len(header):
             raise InvalidManifest(rows.line_num, f"{len(row)} fields where the header has {len(header)}")
@@ -239,8 +250,8 @@ def _parse_json_array(lines: Iterable[bytes]) -> Iterator[ImageRef]:
         values = json.loads("".join(_decoded(lines)))
     except json.JSONDecodeError as error:
         raise InvalidManifest(error.lineno, f"not JSON: {error.msg}") from error
-    except RecursionError as error:
-        raise InvalidManifest(1, "nested too deeply") from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidManifest(1, f"not JSON: {error}") from error
     if isinstance(values, dict) and set(values) == {"images"}:
         values = values["images"]
     if not isinstance(values, list):

@@ -112,6 +112,10 @@ def _parse_line(line: bytes, number: int) -> RequestImage:
     ):
         raise InvalidBody(400, "MalformedLine", 'expected {"id": string, "image": base64 string}', number)
     try:
+        fields["id"].encode()  # the answer repeats it; JSON can spell lone surrogates, UTF-8 cannot
+    except UnicodeEncodeError as error:
+        raise InvalidBody(400, "MalformedLine", "id is not Unicode text", number) from error
+    try:
         content = base64.b64decode(fields["image"], validate=True)
     except (binascii.Error, ValueError) as error:
         raise InvalidBody(400, "MalformedLine", f"image is not base64: {error}", number) from error
