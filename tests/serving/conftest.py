@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from artifacts import write_artifact
-from running_server import Server, start_server
 
 from serving.model import Model, load_model
+from tests.artifacts import write_artifact
+from tests.serving.running_server import Server, start_server
 
 
 @pytest.fixture(scope="session")

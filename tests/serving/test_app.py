@@ -9,15 +9,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from artifacts import picture
 from hypothesis import given
 from hypothesis import strategies as st
-from running_server import json_line
 
 from ics.contracts import Prediction
 from ics.wire import MAX_BODY, parse_answer
 from serving.app import App, Message
 from serving.model import Model
+from tests.artifacts import picture
+from tests.serving.running_server import json_line
 
 LINES = "application/jsonlines"
 

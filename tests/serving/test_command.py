@@ -5,11 +5,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from artifacts import write_artifact
-from running_server import Server
 
 from ics.errors import InvalidArtifact
 from serving.__main__ import container_folders, load_models
+from tests.artifacts import write_artifact
+from tests.serving.running_server import Server
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from artifacts import picture, shade, write_artifact
 from PIL import Image
 
 from ics.artifact import InputSpec, graph_version
@@ -20,6 +19,7 @@ from ics.contracts import Prediction
 from ics.errors import ImageError, InvalidArtifact, ModelRefused
 from ics.imaging import prepare
 from serving.model import Model, decode, load_model
+from tests.artifacts import picture, shade, write_artifact
 
 
 def foretold(brightness: int, sharpness: float, temperature: float) -> list[float]:

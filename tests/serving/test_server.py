@@ -9,13 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
-from artifacts import picture
-from running_server import Server, json_line, start_server
 
 from ics.contracts import Prediction, dump_line, prediction_to_json
 from ics.imaging import prepare
 from ics.wire import MAX_BODY, MAX_LINES, parse_answer
 from serving.model import Model, load_model
+from tests.artifacts import picture
+from tests.serving.running_server import Server, json_line, start_server
 
 LINES = "application/jsonlines"
 ROOT = Path(__file__).resolve().parents[2]
