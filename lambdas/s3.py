@@ -11,7 +11,6 @@ from xml.etree import ElementTree as ET
 import obstore
 from obstore.exceptions import (
     BaseError,
-    NotFoundError,
     PermissionDeniedError,
     PreconditionError,
     UnauthenticatedError,
@@ -63,13 +62,13 @@ def read_image(ref: ImageRef) -> tuple[ImageRef, bytes]:
         if size > MAX_OBJECT_BYTES:
             raise ObjectTooLarge(f"{size:,} bytes; the limit is {MAX_OBJECT_BYTES:,}")
         content = answer.bytes().to_bytes()
-    except NotFoundError as error:
+    except FileNotFoundError as error:
         raise ObjectNotFound(ref.uri) from error
     except PreconditionError as error:
         raise ObjectChanged(ref.uri) from error
     except (PermissionDeniedError, UnauthenticatedError) as error:
         raise AccessDenied(ref.uri) from error
-    except BaseError as error:
+    except (BaseError, OSError) as error:
         raise ReadFailed(f"{ref.uri}: {type(error).__name__}") from error
     etag = (answer.meta["e_tag"] or "").strip('"')
     return ImageRef(ref.bucket, ref.key, etag, answer.meta["version"] or ref.version), content
@@ -141,7 +140,7 @@ def read_lines(bucket: str, key: str) -> Iterator[bytes]:
         raise InvalidRequest(f"a manifest's key may not hold empty, . or .. segments or control characters: {key!r}")
     try:
         answer = obstore.get(store(bucket), key)
-    except NotFoundError as error:
+    except FileNotFoundError as error:
         raise SourceNotFound(f"no object s3://{bucket}/{key}") from error
     except (PermissionDeniedError, UnauthenticatedError) as error:
         raise SourceForbidden(f"s3://{bucket}/{key} may not be read") from error
@@ -166,7 +165,7 @@ def read_working(key: str) -> bytes | None:
     """A file of the run in the working bucket, or None where there is none."""
     try:
         return obstore.get(store(settings().working_bucket), key).bytes().to_bytes()
-    except NotFoundError:
+    except FileNotFoundError:
         return None
 
 

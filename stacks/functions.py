@@ -48,7 +48,7 @@ class Functions(Construct):
             "PlanRun",
             seconds=900,
             memory=1024,
-            settings="ENVIRONMENT WORKING_BUCKET MODELS DEFAULT_MODEL THRESHOLD BATCH_SOURCE_BYTES MAX_CONCURRENCY",
+            settings="WORKING_BUCKET RESULTS_BUCKET MODELS DEFAULT_MODEL THRESHOLD BATCH_SOURCE_BYTES MAX_CONCURRENCY",
             rights=[*read_images, *write_runs],
         )
         self._add(

@@ -1,0 +1,54 @@
+"""What end-to-end tests know of a run that has ended, and what must be true of any."""
+
+import json
+import urllib.request
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cli.deployment import Deployment
+from ics import paths
+from local import control, outbox
+
+MAX_STATE = 32 * 1024
+"""Bytes that any state's input or output may have in any run here; AWS's own limit is 262,144."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A run that has ended: its execution, its summary and its rows."""
+
+    run: str
+    execution: Mapping[str, Any]
+    summary: Mapping[str, Any]
+    rows: list[dict[str, Any]]
+
+    def reasons(self) -> dict[str, str | None]:
+        """By the end of each image's key, why it was not accepted."""
+        return {row["s3_uri"].rpartition("/")[2]: row["reason"] for row in self.rows}
+
+
+def hold(ended: Ended, aws: control.LocalAws, deployment: Deployment) -> None:
+    """Assert what must be true of any run, from its rows, its plan and what was sent."""
+    decisions = Counter(row["decision"] for row in ended.rows)
+    assert ended.summary["planned"] == len(ended.rows) == sum(decisions.values())
+    for decision in ("accepted", "uncertain", "flagged", "failed"):
+        assert ended.summary[decision] == decisions[decision]
+    assert ended.execution["status"] == ended.summary["status"]
+    if ended.summary["planned"]:
+        planned = deployment.s3.get_object(Bucket=deployment.working_bucket, Key=paths.images(ended.run))["Body"].read()
+        expected = Counter(f"s3://{ref['bucket']}/{ref['key']}" for ref in map(json.loads, planned.splitlines()))
+        assert Counter(row["s3_uri"] for row in ended.rows) == expected  # nothing lost, nothing doubled
+    digests = [one for one in outbox.read(aws.state) if ended.run in one.message]
+    assert len(digests) == 1, "exactly one digest a run"
+    assert ended.summary["status"] in (digests[0].subject or "")
+    largest = state_sizes(aws)[ended.execution["executionArn"]]
+    assert largest["bytes"] <= MAX_STATE, largest
+
+
+def state_sizes(aws: control.LocalAws) -> dict[str, dict[str, Any]]:
+    """By execution, the largest input or output of any state, its children's included."""
+    with urllib.request.urlopen(f"{aws.endpoint_url}/_local/state-sizes", timeout=10) as answer:
+        found: dict[str, dict[str, Any]] = json.load(answer)
+    return found
