@@ -2,7 +2,15 @@
 
 from pathlib import Path
 
-from local.patches import lambda_workers, map_paths, outbox, retries, sagemaker_resources, state_sizes
+from local.patches import (
+    http_subscriptions,
+    lambda_workers,
+    map_paths,
+    outbox,
+    retries,
+    sagemaker_resources,
+    state_sizes,
+)
 from local.processes import Children
 from local.sagemaker.hosting import Hosting
 
@@ -14,4 +22,5 @@ def apply(state: Path, children: Children, hosting: Hosting) -> None:
     retries.apply()
     state_sizes.apply()
     outbox.apply(state)
+    http_subscriptions.apply()
     sagemaker_resources.apply(hosting)

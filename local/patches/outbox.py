@@ -1,7 +1,7 @@
-"""SNS: e-mail is kept in a file, wrong messages are refused, and subscribers get what AWS sends them.
+"""SNS: e-mail is kept in a file, and a message structure without a `default` is refused.
 
-MiniStack only logs e-mail, takes MessageStructure=json without a `default`, and posts HTTP notifications without the
-headers a subscriber reads. Local e-mail subscriptions count as confirmed; filter policies apply to them as to all.
+MiniStack only logs e-mail, and takes any message as MessageStructure=json. Local e-mail subscriptions count as
+confirmed; filter policies apply to them as to all.
 """
 
 import json

@@ -132,7 +132,9 @@ def test_the_environment_is_that_of_aws_and_not_the_users(aws):
 
 
 def test_prints_are_in_the_functions_log(aws):
-    function = aws.function("import sys\ndef handler(event, context):\n    print('one')\n    print('two', file=sys.stderr)")
+    function = aws.function(
+        "import sys\ndef handler(event, context):\n    print('one')\n    print('two', file=sys.stderr)"
+    )
     aws.call(function, {})
     events = aws.client("logs").filter_log_events(logGroupName=f"/aws/lambda/{function}")["events"]
     messages = [event["message"] for event in events]

@@ -1,5 +1,5 @@
 """A CDK app with one stack of each resource type that ICS needs of the embedded AWS."""
-import json
+
 import aws_cdk as cdk
 from aws_cdk import aws_s3 as s3
 
