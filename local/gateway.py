@@ -1,6 +1,6 @@
 """The one ASGI application behind the port: SageMaker's requests to the stand-in, all else to the emulator.
 
-`/_local/` is for the tests and `ics status`: `state-sizes`, `lambda-workers` and `endpoints`.
+`/_local/` is for the tests: `state-sizes`, `lambda-workers`, `endpoints`, and `faults` to rehearse bad days.
 """
 
 import asyncio
@@ -14,9 +14,11 @@ from ministack import app as emulator
 
 from local.patches import lambda_workers, state_sizes
 from local.sagemaker import api
+from local.sagemaker.answers import Answer
 from local.sagemaker.capture import Capture
+from local.sagemaker.faults import Faults
 from local.sagemaker.hosting import Hosting, SageMakerError
-from local.sagemaker.runtime import Answer, Runtime
+from local.sagemaker.runtime import Runtime
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -30,7 +32,8 @@ class Gateway:
 
     def __init__(self, hosting: Hosting, capture: Capture) -> None:
         self._hosting = hosting
-        self._runtime = Runtime(hosting, capture)
+        self._faults = Faults()
+        self._runtime = Runtime(hosting, capture, self._faults)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one ASGI connection."""
@@ -52,6 +55,9 @@ class Gateway:
         if invoked:
             body = await _body(receive)
             return await self._runtime.invoke(unquote(invoked[1]), _headers(scope), body)
+        if path.startswith("/_local/faults/") and scope["method"] == "PUT":
+            self._faults.set(unquote(path.removeprefix("/_local/faults/")), json.loads(await _body(receive)))
+            return Answer(204, {}, b"")
         if path.startswith("/_local/"):
             return self._about(path.removeprefix("/_local/"))
         target = next((value for name, value in scope["headers"] if name == b"x-amz-target"), b"")

@@ -6,14 +6,13 @@ has 60 seconds (Developer Guide, "How containers serve requests").
 """
 
 import asyncio
-import json
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
-from local.control import ACCOUNT, REGION
+from local.control import ACCOUNT
+from local.sagemaker.answers import Answer, error, model_error
 from local.sagemaker.capture import Capture
+from local.sagemaker.faults import Faults
 from local.sagemaker.hosting import Endpoint, Hosting, Variant
 from local.sagemaker.http import Response
 
@@ -22,20 +21,12 @@ BODY_LIMIT = 6_291_456
 MODEL_SECONDS = 60
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What the caller gets: HTTP status, headers, body."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
 class Runtime:
     """Answers InvokeEndpoint requests on the daemon's event loop."""
 
-    def __init__(self, hosting: Hosting, capture: Capture) -> None:
+    def __init__(self, hosting: Hosting, capture: Capture, faults: Faults) -> None:
         self._hosting = hosting
+        self._faults = faults
         self._capture = capture
 
     async def invoke(self, name: str, headers: Mapping[str, str], body: bytes) -> Answer:
@@ -44,6 +35,9 @@ class Runtime:
         if isinstance(chosen, Answer):
             return chosen
         endpoint, variant = chosen
+        met = await self._faults.meet(name, variant.name, body)
+        if met is not None:
+            return met
         content_type = headers.get("content-type", "application/octet-stream")
         attributes = headers.get("x-amzn-sagemaker-custom-attributes")
         response = await self._send(endpoint, variant, content_type, headers.get("accept", "*/*"), attributes, body)
@@ -65,22 +59,22 @@ class Runtime:
     def _choose(self, name: str, headers: Mapping[str, str], body: bytes) -> tuple[Endpoint, Variant] | Answer:
         endpoint = self._hosting.endpoints.get(name)
         if endpoint is None:
-            return _error(400, "ValidationError", f"Endpoint {name} of account {ACCOUNT} not found.")
+            return error(400, "ValidationError", f"Endpoint {name} of account {ACCOUNT} not found.")
         if len(body) > BODY_LIMIT:
             message = (
                 "1 validation error detected: Value at 'body' failed to satisfy constraint: "
                 f"Member must have length less than or equal to {BODY_LIMIT}"
             )
-            return _error(400, "ValidationError", message)
+            return error(400, "ValidationError", message)
         if not endpoint.variants:
-            return _error(429, "ModelNotReadyException", f"Endpoint {name} is {endpoint.status}.")
+            return error(429, "ModelNotReadyException", f"Endpoint {name} is {endpoint.status}.")
         wanted = headers.get("x-amzn-sagemaker-target-variant")
         variants = [variant for variant in endpoint.variants if wanted in (None, variant.name)]
         if not variants:
-            return _error(400, "ValidationError", f"Variant {wanted} not found for endpoint {name}.")
+            return error(400, "ValidationError", f"Variant {wanted} not found for endpoint {name}.")
         variant = random.choices(variants, [variant.weight or 1e-9 for variant in variants])[0]  # noqa: S311
         if not variant.server.ready:
-            return _error(503, "ServiceUnavailable", "The service is temporarily unavailable.")
+            return error(503, "ServiceUnavailable", "The service is temporarily unavailable.")
         return endpoint, variant
 
     async def _send(self, endpoint: Endpoint, variant: Variant, content_type: str, accept: str,
@@ -93,35 +87,15 @@ class Runtime:
         try:
             response = await asyncio.wait_for(server.client.request("POST", "/invocations", sent, body), MODEL_SECONDS)
         except TimeoutError:
-            return _model_error(
+            return model_error(
                 endpoint.name, variant.name, 0,
                 "Your invocation timed out while waiting for a response from container primary. Review the latency "
                 "metrics for each container in Amazon CloudWatch, resolve the issue, and try again.",
             )  # fmt: skip
         except OSError:
-            return _model_error(endpoint.name, variant.name, 0, "The container closed the connection.")
+            return model_error(endpoint.name, variant.name, 0, "The container closed the connection.")
         finally:
             server.in_flight -= 1
         if response.status >= 400:
-            return _model_error(endpoint.name, variant.name, response.status, response.body.decode(errors="replace"))
+            return model_error(endpoint.name, variant.name, response.status, response.body.decode(errors="replace"))
         return response
-
-
-def _model_error(endpoint: str, variant: str, status: int, message: str) -> Answer:
-    group = f"/aws/sagemaker/Endpoints/{endpoint}"
-    side = "client" if 400 <= status < 500 else "server"
-    return _error(
-        424,
-        "ModelError",
-        f'Received {side} error ({status}) from primary with message "{message}". See '
-        f"https://{REGION}.console.aws.amazon.com/cloudwatch/home?region={REGION}#logEventViewer:group={group} "
-        f"in account {ACCOUNT} for more information.",
-        OriginalStatusCode=status,
-        OriginalMessage=message,
-        LogStreamArn=f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{group}:log-stream:{variant}",
-    )
-
-
-def _error(status: int, code: str, message: str, **members: Any) -> Answer:
-    headers = {"content-type": "application/json", "x-amzn-errortype": code}
-    return Answer(status, headers, json.dumps({"Message": message, **members}).encode())

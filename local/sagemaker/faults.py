@@ -1,0 +1,64 @@
+"""Faults that an endpoint can be told to have, to rehearse bad days: throttling, errors, slowness, nonsense.
+
+`PUT /_local/faults/<endpoint>` with a JSON list of faults replaces those there were. Each request to the endpoint meets
+the first fault that fits it and has times left.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from local.sagemaker.answers import Answer, error, model_error
+
+Kind = Literal["throttle", "unavailable", "model_error", "slow", "nonsense"]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What happens to the next `times` requests whose body contains `containing`.
+
+    `status` is the container's own for `model_error` (0: it broke the connection); `seconds` is the delay of `slow`,
+    after which the model answers as ever.
+    """
+
+    kind: Kind
+    times: int = 1
+    containing: str = ""
+    status: int = 500
+    seconds: float = 0.0
+
+
+class Faults:
+    """The faults of all endpoints."""
+
+    def __init__(self) -> None:
+        self._by_endpoint: dict[str, list[Fault]] = {}
+
+    def set(self, endpoint: str, faults: Sequence[Mapping[str, Any]]) -> None:
+        """Replace an endpoint's faults; raises TypeError for a member that a fault does not have."""
+        self._by_endpoint[endpoint] = [Fault(**fault) for fault in faults]
+
+    async def meet(self, endpoint: str, variant: str, body: bytes) -> Answer | None:
+        """The answer of the fault that this request meets; None where the model is to answer."""
+        faults = self._by_endpoint.get(endpoint, [])
+        for number, fault in enumerate(faults):
+            if fault.times > 0 and fault.containing.encode() in body:
+                faults[number] = replace(fault, times=fault.times - 1)
+                return await _answer(fault, endpoint, variant)
+        return None
+
+
+async def _answer(fault: Fault, endpoint: str, variant: str) -> Answer | None:
+    match fault.kind:
+        case "throttle":
+            return error(400, "ThrottlingException", "Rate exceeded")
+        case "unavailable":
+            return error(503, "ServiceUnavailable", "The service is temporarily unavailable.")
+        case "model_error":
+            return model_error(endpoint, variant, fault.status, "injected")
+        case "nonsense":
+            return Answer(200, {"content-type": "application/jsonlines"}, b'{"who": "knows"}\n')
+        case "slow":
+            await asyncio.sleep(fault.seconds)
+            return None
