@@ -86,6 +86,8 @@ def captured_images(captured: Captured) -> Iterator[tuple[RequestImage, Predicti
 
 def _body(data: Any, side: str) -> tuple[bytes, str]:
     """The bytes and the content type of one side, both empty where it was not captured."""
+    if not isinstance(data, dict):
+        raise TypeError("captureData is not an object")
     if side not in data:
         return b"", ""
     text, encoding = _text(data[side], "data"), data[side]["encoding"]
@@ -95,7 +97,7 @@ def _body(data: Any, side: str) -> tuple[bytes, str]:
         body = text.encode()
     else:
         raise ValueError(f"encoding is {encoding!r}; expected JSON, CSV or BASE64")
-    return body, data[side].get("observedContentType") or ""
+    return body, _text(data[side], "observedContentType") if data[side].get("observedContentType") else ""
 
 
 def _text(fields: Any, name: str) -> str:
