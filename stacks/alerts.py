@@ -42,11 +42,9 @@ class Alerts(Construct):
         for url in config.alert_https:
             self.topic.add_subscription(subscriptions.UrlSubscription(url, protocol=sns.SubscriptionProtocol.HTTPS))
         for name in config.alert_queues:
-            self.topic.add_subscription(
-                subscriptions.SqsSubscription(self._queue(name, removal), raw_message_delivery=True)
-            )
+            self.topic.add_subscription(subscriptions.SqsSubscription(self._queue(name), raw_message_delivery=True))
 
-    def _queue(self, name: str, removal: cdk.RemovalPolicy) -> sqs.Queue:
+    def _queue(self, name: str) -> sqs.Queue:
         return sqs.Queue(
             self,
             name,
@@ -54,5 +52,5 @@ class Alerts(Construct):
             encryption=sqs.QueueEncryption.SQS_MANAGED,
             enforce_ssl=True,
             retention_period=cdk.Duration.days(14),
-            removal_policy=removal,
+            removal_policy=cdk.RemovalPolicy.DESTROY,  # named, so one left behind would block the next deployment
         )

@@ -10,10 +10,11 @@ from stacks.config import DeployConfig
 
 
 def log_group(scope: Construct, construct_id: str, name: str, config: DeployConfig) -> logs.LogGroup:
-    """The log group `name`, kept for `config.log_days` and removed like other stateful resources."""
-    group = logs.LogGroup(
-        scope, construct_id, log_group_name=name, removal_policy=cdk.RemovalPolicy[config.removal.upper()]
-    )
+    """The log group `name`, kept for `config.log_days`.
+
+    It goes with its stack everywhere: a group left behind would keep the stack from being deployed again.
+    """
+    group = logs.LogGroup(scope, construct_id, log_group_name=name, removal_policy=cdk.RemovalPolicy.DESTROY)
     # The level-2 property is an enumeration that cannot be made from a number of days.
     cast(logs.CfnLogGroup, group.node.default_child).retention_in_days = config.log_days
     return group

@@ -2,8 +2,16 @@
 
 import json
 import re
+from dataclasses import replace
 
+import aws_cdk as cdk
 import pytest
+from aws_cdk.assertions import Template
+
+from stacks import classify_images
+from stacks.config import ConfigError, load_config
+from stacks.data_stack import DataStack
+from stacks.pipeline_stack import PipelineStack
 
 FOLDERS = {
     "PlanRun": "plan_run",
@@ -14,7 +22,7 @@ FOLDERS = {
     "SummarizeRun": "summarize_run",
 }
 SETTINGS = {
-    "PlanRun": "ENVIRONMENT WORKING_BUCKET MODELS DEFAULT_MODEL THRESHOLD BATCH_SOURCE_BYTES MAX_CONCURRENCY",
+    "PlanRun": "WORKING_BUCKET RESULTS_BUCKET MODELS DEFAULT_MODEL THRESHOLD BATCH_SOURCE_BYTES MAX_CONCURRENCY",
     "SerializeImageData": "WORKING_BUCKET MODELS MAX_PIXELS",
     "ClassifyImage": "WORKING_BUCKET MODELS",
     "FilterLowConfidence": "WORKING_BUCKET RESULTS_BUCKET",
@@ -260,3 +268,39 @@ def test_the_outputs_the_command_reads(assembly):
         "Models": "digits",
         "Threshold": "0.94",
     }
+
+
+def pipeline_of(config):
+    """The stack of a configuration, built in this process."""
+    app = cdk.App()
+    data = DataStack(app, "data", config)
+    return PipelineStack(app, "pipeline", config, buckets=data.buckets, alerts=data.alerts)
+
+
+def test_the_environments_further_source_buckets_are_read_and_nothing_more():
+    config = replace(load_config("local"), source_buckets=("photos-of-others",))
+    template = Template.from_stack(pipeline_of(config)).to_json()
+    readers = {}
+    for logical_id, resource in template["Resources"].items():
+        for policy in resource["Properties"].get("Policies", []):
+            for statement in policy["PolicyDocument"]["Statement"]:
+                if "photos-of-others" in json.dumps(statement):
+                    readers.setdefault(logical_id, set()).update(listed(statement["Action"]))
+    assert len(readers) == 2, "PlanRun lists and SerializeImageData reads"
+    assert all(actions == {"s3:ListBucket", "s3:GetObject", "s3:GetObjectVersion"} for actions in readers.values())
+
+
+def test_more_models_than_the_settings_hold_is_told_before_lambda_does():
+    config = load_config("local")
+    models = {f"model{number}": config.models["digits"] for number in range(40)}
+    with pytest.raises(ConfigError, match=r"PlanRun: \d+ bytes of environment variables exceed Lambda's 4096"):
+        pipeline_of(replace(config, models=models, default_model="model0"))
+
+
+def test_a_placeholder_without_a_value_is_told_before_step_functions_does(tmp_path, monkeypatch):
+    definition = tmp_path / "misspelt.asl.json"
+    definition.write_text(classify_images.DEFINITION.read_text().replace("${RecordFailure}", "${RecordFailures}"))
+    monkeypatch.setattr(classify_images, "DEFINITION", definition)
+    told = r"misspelt\.asl\.json: .* without a value: \['RecordFailures'\]; .* not placed: \['RecordFailure'\]"
+    with pytest.raises(ConfigError, match=told):
+        pipeline_of(load_config("local"))
