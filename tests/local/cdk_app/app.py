@@ -1,13 +1,29 @@
-"""A CDK app with one stack of each resource type that ICS needs of the embedded AWS."""
+"""A CDK app as the CLI sees one: a program that writes a cloud assembly. Without aws-cdk-lib, which takes seconds to load.
 
-import aws_cdk as cdk
-from aws_cdk import aws_s3 as s3
+Two stacks with a parameter each; `stacks/content.txt` beside it is what changes.
+"""
 
-app = cdk.App()
-stack = cdk.Stack(app, "small")
-bucket = s3.Bucket(stack, "Bucket", versioned=True)
-cdk.CfnOutput(stack, "BucketName", value=bucket.bucket_name)
-other = cdk.Stack(app, "other")
-cdk.CfnOutput(other, "BucketName", value=bucket.bucket_name)
-cdk.CfnWaitConditionHandle(other, "H")
-app.synth()
+import json
+import os
+from pathlib import Path
+
+content = (Path(__file__).parent / "stacks" / "content.txt").read_text().strip()
+environment = json.loads(os.environ["CDK_CONTEXT_JSON"])["env"]
+output = Path(os.environ["CDK_OUTDIR"])
+output.mkdir(exist_ok=True)
+artifacts = {}
+for name in ("first", "second"):
+    properties = {
+        "Name": f"/{name}",
+        "Type": "Nonsense" if content == "broken" else "String",
+        "Value": f"{environment} {content}",
+    }
+    template = {"Resources": {"P": {"Type": "AWS::SSM::Parameter", "Properties": properties}}}
+    (output / f"{name}.template.json").write_text(json.dumps(template))
+    artifacts[name] = {
+        "type": "aws:cloudformation:stack",
+        "environment": "aws://unknown-account/unknown-region",
+        "properties": {"templateFile": f"{name}.template.json"},
+        "displayName": name,
+    }
+(output / "manifest.json").write_text(json.dumps({"version": "48.0.0", "artifacts": artifacts}))
