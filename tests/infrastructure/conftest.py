@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from functools import cache
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +80,8 @@ class Assembly:
 
 
 @pytest.fixture(scope="session")
-def synthesize(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Assembly]:
-    """Gives an environment's assembly, synthesized at the first call for it."""
+def synthesize(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Assembly]]:
+    """Gives an environment's assembly; all are synthesized from the first use on, two at a time."""
     tools = tmp_path_factory.mktemp("tools")
     node = shutil.which("node")
     assert node, "CDK needs Node"
@@ -90,16 +90,14 @@ def synthesize(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Asse
     cache_home = os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))
     inherited = {name: value for name, value in os.environ.items() if name.startswith(("UV_", "SSL_", "PYTHONPATH"))}
 
-    @cache
-    def synthesized(environment: str) -> Assembly:
-        out = tmp_path_factory.mktemp(environment)
+    def synthesized(environment: str, out: Path, home: Path) -> Assembly:
         done = subprocess.run(
             [sys.executable, "app.py"],
             cwd=ROOT,
             env=inherited
             | {
                 "PATH": str(tools),
-                "HOME": str(tmp_path_factory.mktemp("home")),
+                "HOME": str(home),
                 "XDG_CACHE_HOME": cache_home,  # uv's downloads
                 "CDK_VALIDATION": "true" if environment in VALIDATED else "false",
                 "CDK_OUTDIR": str(out),
@@ -112,7 +110,14 @@ def synthesize(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Asse
         assert done.returncode == 0, done.stderr
         return Assembly(environment, out)
 
-    return synthesized
+    with ThreadPoolExecutor(2) as pool:
+        under_way = {
+            environment: pool.submit(
+                synthesized, environment, tmp_path_factory.mktemp(environment), tmp_path_factory.mktemp("home")
+            )
+            for environment in ENVIRONMENTS
+        }
+        yield lambda environment: under_way[environment].result()
 
 
 @pytest.fixture(scope="session", params=ENVIRONMENTS)
