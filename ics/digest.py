@@ -1,6 +1,7 @@
 """The alert: one digest a run, as text a person understands and as JSON a program does."""
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -119,7 +120,8 @@ def _image_line(row: Mapping[str, Any], threshold: float) -> str:
     if row["label"] is None:
         said = f"{row['decision']}: {row['reason']}"
     else:
-        said = f"{row['decision']}: {row['label']!r} at {row['confidence']:.3f}, threshold {threshold:g}"
+        shown = math.floor(1000 * row["confidence"]) / 1000  # 0.9399 must not look like 0.94
+        said = f"{row['decision']}: {row['label']!r} at {shown:.3f}, threshold {threshold:g}"
     return f"  {said}\n      {_printable(row['s3_uri'], _MAX_URI)}"
 
 
