@@ -51,7 +51,7 @@ def put(deployment: Deployment, request: pytest.FixtureRequest) -> Callable[[str
     return put_object
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def finish(deployment: Deployment, aws: control.LocalAws) -> Callable[..., Ended]:
     """Start a run on a request and wait for its end; or, given `run`, hold a run that has ended to the invariants."""
 

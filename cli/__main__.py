@@ -1,0 +1,5 @@
+"""`python -m cli` is `ics`."""
+
+from cli.main import main
+
+main()
