@@ -80,11 +80,12 @@ class Cloud:
             roleArn=f"arn:aws:iam::{control.ACCOUNT}:role/any",
         )["stateMachineArn"]
         arn = states.start_execution(stateMachineArn=machine, input=json.dumps(given if given is not None else {}))
-        return wait_for(
-            lambda: (lambda d: d if d["status"] != "RUNNING" else None)(
-                states.describe_execution(executionArn=arn["executionArn"])
-            )
-        )
+
+        def ended():
+            described = states.describe_execution(executionArn=arn["executionArn"])
+            return described if described["status"] != "RUNNING" else None
+
+        return wait_for(ended)
 
     def wait_for(self, condition, seconds=60):
         return wait_for(condition, seconds)

@@ -1,4 +1,4 @@
-"""A CDK app as the CLI sees one: a program that writes a cloud assembly. Without aws-cdk-lib, which takes seconds to load.
+"""A CDK app as the CLI sees one: a program that writes a cloud assembly (aws-cdk-lib would take seconds to load).
 
 Two stacks with a parameter each; `stacks/content.txt` beside it is what changes.
 """
