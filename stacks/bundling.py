@@ -6,6 +6,7 @@ under `build/` by the hash of all they are made of, so that another synth does n
 requirements share an installation. Zips are deterministic: sorted, dated 1980, readable by all, as Lambda asks.
 """
 
+import contextlib
 import hashlib
 import os
 import platform
@@ -24,6 +25,8 @@ BUILD = ROOT / "build"
 
 # What no function imports: type stubs, tests, byte code and the installer's own records. Licences stay.
 UNUSED = ("*.pyi", "py.typed", "__pycache__", "tests", "sboms", "INSTALLER", "REQUESTED", "RECORD", "direct_url.json")
+
+KEPT = 8  # zips of a function, the last used ones: every environment's, and some to go back to
 
 
 class BundlingError(RuntimeError):
@@ -69,10 +72,16 @@ def bundle(function: str, target: Target, root: Path = ROOT, build: Path = BUILD
     entries += [(path, path.relative_to(packages)) for path in installed]
     key = _digest([packages.name.encode(), *(part for path in sources for part in _named(path, root))])
     archive = build / "lambdas" / f"{function}-{key}.zip"
-    if not archive.exists():
-        with tempfile.NamedTemporaryFile(dir=_made(archive.parent), delete=False) as file:
-            _write_zip(Path(file.name), entries)
-        Path(file.name).replace(archive)  # whole or not at all, whoever else is synthesizing
+    if archive.exists():
+        archive.touch()
+        return archive
+    with tempfile.TemporaryDirectory(dir=_made(archive.parent)) as temporary:
+        staged = Path(temporary) / archive.name
+        _write_zip(staged, entries)
+        staged.replace(archive)  # whole or not at all, whoever else is synthesizing
+    with contextlib.suppress(FileNotFoundError):  # another synth is removing them
+        for old in sorted(archive.parent.glob(f"{function}-*.zip"), key=lambda path: path.stat().st_mtime_ns)[:-KEPT]:
+            old.unlink()
     return archive
 
 

@@ -106,12 +106,26 @@ AWS = Target("arm64", "3.14", is_host=False)
 def test_a_second_bundle_installs_nothing_and_changed_sources_are_packed_again(project, monkeypatch):
     root, build = project
     first = bundle("greet", AWS, root, build)
-    written = first.stat().st_mtime_ns
+    file = first.stat().st_ino
     monkeypatch.setattr(bundling.subprocess, "run", lambda *args, **options: pytest.fail("nothing needs installing"))
     assert bundle("greet", AWS, root, build) == first
-    assert first.stat().st_mtime_ns == written
+    assert first.stat().st_ino == file
     (root / "ics/__init__.py").write_text("# changed\n")
     assert bundle("greet", AWS, root, build) != first
+
+
+def test_only_the_last_used_assets_of_a_function_are_kept(project):
+    root, build = project
+
+    def bundled(text):
+        (root / "ics/__init__.py").write_text(text)
+        return bundle("greet", AWS, root, build)
+
+    made = [bundled(f"# {number}\n") for number in range(bundling.KEPT)]
+    assert bundled("# 0\n") == made[0], "used again, so the second is now the oldest"
+    newest = bundled("# new\n")
+    assert {path for path in made if path.exists()} == set(made) - {made[1]}
+    assert newest.exists()
 
 
 def test_another_processor_or_python_is_another_asset(project):
