@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from local.patches import (
+    bucket_denials,
     http_subscriptions,
     lambda_workers,
     map_paths,
@@ -24,3 +25,4 @@ def apply(state: Path, children: Children, hosting: Hosting) -> None:
     outbox.apply(state)
     http_subscriptions.apply()
     sagemaker_resources.apply(hosting)
+    bucket_denials.apply()

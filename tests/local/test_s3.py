@@ -1,0 +1,137 @@
+"""What the functions need of S3, asked with the client they use (obstore, path-style). S3 User Guide, "Conditional
+requests", "Working with delete markers"; API reference, GetObject, PutObject, ListObjectsV2, "Error responses"; IAM
+User Guide, "Policy evaluation logic": an explicit Deny overrides all."""
+
+import json
+
+import obstore
+import pytest
+from botocore.exceptions import ClientError
+from obstore.exceptions import AlreadyExistsError, PermissionDeniedError, PreconditionError
+from obstore.store import S3Store
+
+from local import control
+
+
+def store(cloud, bucket):
+    return S3Store(
+        bucket,
+        endpoint=cloud.endpoint_url,
+        region=control.REGION,
+        access_key_id=control.ACCOUNT,
+        secret_access_key="test",
+        virtual_hosted_style_request=False,
+        client_options={"allow_http": True},
+        retry_config={"max_retries": 0},
+    )
+
+
+@pytest.fixture
+def bucket(aws):
+    return aws.bucket()
+
+
+@pytest.fixture
+def objects(aws, bucket):
+    return store(aws, bucket)
+
+
+KEYS = ("a b/c+d", "50%", "a%20b", "q?x#h", "a&b=c;d", "back\\slash", 'quo"te', "ключ/漢字 😀.png", "[x]*|<y>", "~'()!")
+
+
+def test_keys_of_any_characters(aws, bucket, objects):
+    for key in KEYS:
+        obstore.put(objects, key, key.encode())
+    listed = aws.client("s3").list_objects_v2(Bucket=bucket)["Contents"]
+    assert {item["Key"] for item in listed} == set(KEYS)
+    for key in KEYS:
+        assert aws.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read() == key.encode()
+        assert bytes(obstore.get(objects, key).bytes()) == key.encode()
+
+
+def test_ranges_and_preconditions(objects):
+    put = obstore.put(objects, "k", b"0123456789")
+    assert bytes(obstore.get_range(objects, "k", start=3, length=4)) == b"3456"
+    assert bytes(obstore.get(objects, "k", options={"if_match": put["e_tag"]}).bytes()) == b"0123456789"
+    with pytest.raises(PreconditionError):
+        obstore.get(objects, "k", options={"if_match": '"other"'})
+    with pytest.raises(AlreadyExistsError):
+        obstore.put(objects, "k", b"", mode="create")
+    obstore.put(objects, "new", b"", mode="create")
+    with pytest.raises(FileNotFoundError, match="NoSuchKey"):
+        obstore.get(objects, "none")
+
+
+def test_a_missing_bucket(aws):
+    with pytest.raises(FileNotFoundError, match="NoSuchBucket"):
+        obstore.get(store(aws, "there-is-no-such-bucket"), "k")
+
+
+def test_versions_and_delete_markers(aws, bucket, objects):
+    s3 = aws.client("s3")
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    first = obstore.put(objects, "k", b"first")
+    obstore.put(objects, "k", b"second")
+    newest = obstore.get(objects, "k")
+    assert bytes(newest.bytes()) == b"second"
+    assert newest.meta["version"] not in (None, first["version"])
+    assert bytes(obstore.get(objects, "k", options={"version": first["version"]}).bytes()) == b"first"
+    marker = s3.delete_object(Bucket=bucket, Key="k")["VersionId"]
+    with pytest.raises(FileNotFoundError):
+        obstore.get(objects, "k")
+    with pytest.raises(ClientError) as refused:
+        s3.get_object(Bucket=bucket, Key="k", VersionId=marker)
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 405
+    assert bytes(obstore.get(objects, "k", options={"version": first["version"]}).bytes()) == b"first"
+
+
+def test_listing_in_pages(aws, bucket, objects):
+    for number in range(1005):
+        obstore.put(objects, f"many/{number:04d} +", b"x")
+    pages = list(aws.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="many/"))
+    assert [len(page["Contents"]) for page in pages] == [1000, 5]
+    keys = [item["Key"] for page in pages for item in page["Contents"]]
+    assert keys == sorted(keys)
+    assert len(set(keys)) == 1005
+    assert {item["ETag"] for page in pages for item in page["Contents"]} == {'"9dd4e461268c8034f5c8564e155c67a6"'}
+    assert sum(len(chunk) for chunk in obstore.list(objects, prefix="many")) == 1005
+
+
+def test_multipart_uploads(objects):
+    content = bytes(range(256)) * 50_000
+    obstore.put(objects, "large", content, use_multipart=True, chunk_size=5 * 1024 * 1024)
+    assert b"".join(bytes(chunk) for chunk in obstore.get(objects, "large").stream()) == content
+
+
+def denying(bucket):
+    tls_only = {
+        "Effect": "Deny",
+        "Principal": {"AWS": "*"},
+        "Action": "s3:*",
+        "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"],
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
+    unreadable = {
+        "Effect": "Deny", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{bucket}/secret/*",
+    }  # fmt: skip
+    return json.dumps({"Version": "2012-10-17", "Statement": [tls_only, unreadable]})
+
+
+def test_an_explicit_deny_is_an_access_denied(aws, unpatched, bucket, objects):
+    obstore.put(objects, "secret/k", b"x")
+    obstore.put(objects, "open/k", b"x")
+    aws.client("s3").put_bucket_policy(Bucket=bucket, Policy=denying(bucket))
+    with pytest.raises(PermissionDeniedError, match="AccessDenied"):
+        obstore.get(objects, "secret/k")
+    with pytest.raises(ClientError) as refused:
+        aws.client("s3").get_object(Bucket=bucket, Key="secret/k")
+    assert refused.value.response["Error"]["Code"] == "AccessDenied"
+    assert bytes(obstore.get(objects, "open/k").bytes()) == b"x"
+    obstore.put(objects, "secret/other", b"x")  # what is not denied works, without TLS too
+    aws.client("s3").delete_bucket_policy(Bucket=bucket)
+    assert bytes(obstore.get(objects, "secret/k").bytes()) == b"x"
+
+    gap = unpatched.bucket()
+    unpatched.client("s3").put_object(Bucket=gap, Key="secret/k", Body=b"x")
+    unpatched.client("s3").put_bucket_policy(Bucket=gap, Policy=denying(gap))
+    assert unpatched.client("s3").get_object(Bucket=gap, Key="secret/k")["Body"].read() == b"x"
