@@ -191,8 +191,8 @@ def _parse_image(value: Any) -> ImageRef:
         fields: Mapping[str, Any] = {"bucket": bucket, "key": key}
     elif isinstance(value, Mapping):
         fields = {name.removeprefix("s3_"): text for name, text in value.items()}
-        if len(fields) < len(value):
-            raise ValueError("bucket or key is given twice, with s3_ and without")
+        if {"s3_bucket", "s3_key"} & value.keys() and {"bucket", "key"} & value.keys():
+            raise ValueError("bucket or key is given twice or mixed: write both with s3_ or both without")
         unknown = sorted(fields.keys() - {"bucket", "key", "etag", "version"})
         if unknown:
             raise ValueError(f"unknown key {_shown(unknown[0])}; allowed are: s3_bucket, s3_key, etag, version")

@@ -122,8 +122,12 @@ def sign(
 
 
 def canonical_query(query: Mapping[str, str]) -> str:
-    """A query string as Signature Version 4 wants it: sorted by name, everything but A-Z a-z 0-9 - _ . ~ encoded."""
-    return "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in sorted(query.items()))
+    """A query string as Signature Version 4 wants it: all but A-Z a-z 0-9 - _ . ~ encoded, and then sorted."""
+    return "&".join(f"{name}={value}" for name, value in sorted((_encoded(n), _encoded(v)) for n, v in query.items()))
+
+
+def _encoded(text: str) -> str:
+    return quote(text, safe="")
 
 
 def _send(
