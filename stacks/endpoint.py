@@ -48,7 +48,7 @@ class Endpoint(Construct):
             "Model",
             execution_role_arn=role.role_arn,
             primary_container=sagemaker.CfnModel.ContainerDefinitionProperty(
-                image=image.uri, model_data_url=artifact.s3_object_url
+                image=image.uri, model_data_source=_gzipped_tar(artifact)
             ),
         )
         model.model_name = self._versioned(name, model.execution_role_arn, model.primary_container)
@@ -88,6 +88,14 @@ class Endpoint(Construct):
         """A name of at most 63 characters that differs whenever the properties do."""
         text = json.dumps(cdk.Stack.of(self).resolve(list(properties)), sort_keys=True)
         return f"{prefix[:50].rstrip('-')}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def _gzipped_tar(artifact: s3_assets.Asset) -> sagemaker.CfnModel.ModelDataSourceProperty:
+    """Where SageMaker finds model.tar.gz; `ModelDataUrl` would want the ending .tar.gz, which CDK cuts to .gz."""
+    source = sagemaker.CfnModel.S3DataSourceProperty(
+        s3_uri=artifact.s3_object_url, s3_data_type="S3Object", compression_type="Gzip"
+    )
+    return sagemaker.CfnModel.ModelDataSourceProperty(s3_data_source=source)
 
 
 def _capture(percent: int, results: s3.IBucket) -> sagemaker.CfnEndpointConfig.DataCaptureConfigProperty:

@@ -204,13 +204,12 @@ class Hosting:
     def _start_server(self, endpoint: str, variant: Mapping[str, Any]) -> ModelServer:
         model = _known(self.models, "model", variant["ModelName"])
         container = model.get("PrimaryContainer") or model["Containers"][0]
-        bucket, _, key = container["ModelDataUrl"].removeprefix("s3://").partition("/")
+        uri = container.get("ModelDataUrl") or container["ModelDataSource"]["S3DataSource"]["S3Uri"]
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
         try:
             artifact = self._read_object(bucket, key)
         except KeyError:
-            raise SageMakerError(
-                "ValidationException", f"Could not find model data at {container['ModelDataUrl']}."
-            ) from None
+            raise SageMakerError("ValidationException", f"Could not find model data at {uri}.") from None
         folder = self._children.state / "endpoints" / endpoint / f"{variant['VariantName']}-{uuid.uuid4().hex[:8]}"
         environment = {"AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION, **(container.get("Environment") or {})}
         return ModelServer(self._children, folder, artifact, environment, self._command)
