@@ -7,9 +7,11 @@ from local.patches import (
     http_subscriptions,
     lambda_workers,
     map_paths,
+    missing_paths,
     outbox,
     retries,
     sagemaker_resources,
+    sns_integration,
     state_sizes,
 )
 from local.processes import Children
@@ -19,10 +21,12 @@ from local.sagemaker.hosting import Hosting
 def apply(state: Path, children: Children, hosting: Hosting) -> None:
     """Patch the emulator of this process."""
     lambda_workers.apply(children)
+    missing_paths.apply()
     map_paths.apply()
     retries.apply()
     state_sizes.apply()
     outbox.apply(state)
     http_subscriptions.apply()
+    sns_integration.apply()
     sagemaker_resources.apply(hosting)
     bucket_denials.apply()

@@ -220,3 +220,82 @@ def test_the_emulator_still_reads_no_maximum_delay():
     from ministack.services import stepfunctions
 
     assert "MaxDelaySeconds" not in inspect.getsource(stepfunctions)
+
+
+ONE_PASS = {"StartAt": "Y", "States": {"Y": {"Type": "Pass", "End": True}}}
+MISSPELT = (
+    {"Type": "Pass", "Parameters": {"a": {"b.$": "$.misspelt"}}, "End": True},
+    {"Type": "Pass", "Parameters": {"a.$": "States.Format('{}', $.misspelt)"}, "End": True},
+    {"Type": "Pass", "Parameters": {"a.$": "$$.Execution.Misspelt"}, "End": True},
+    {"Type": "Pass", "InputPath": "$.misspelt", "End": True},
+    {"Type": "Pass", "OutputPath": "$.misspelt", "End": True},
+    {"Type": "Choice", "Choices": [{"Variable": "$.misspelt", "BooleanEquals": True, "Next": "X"}], "Default": "X"},
+    {"Type": "Map", "ItemsPath": "$.misspelt", "ItemProcessor": ONE_PASS, "End": True},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("state", MISSPELT, ids=lambda state: f"{state['Type']} {list(state)[1]}")
+def test_a_path_that_selects_nothing_fails(aws, unpatched, state):
+    definition = {"StartAt": "X", "States": {"X": state}}
+    if state["Type"] == "Choice":
+        definition = {"StartAt": "C", "States": {"C": state, "X": {"Type": "Pass", "End": True}}}
+    ended = aws.run(definition, {"spelt": 1})
+    assert (ended["status"], ended["error"]) == ("FAILED", "States.Runtime")
+    assert unpatched.run(definition, {"spelt": 1})["status"] == "SUCCEEDED"  # the gap
+
+
+def test_is_present_tells_null_from_nothing(aws):
+    definition = {
+        "StartAt": "C",
+        "States": {
+            "C": {
+                "Type": "Choice",
+                "Choices": [
+                    {
+                        "And": [{"Variable": "$.a", "IsPresent": True}, {"Variable": "$.a", "IsNull": True}],
+                        "Next": "Null",
+                    }
+                ],
+                "Default": "Nothing",
+            },
+            "Null": {"Type": "Pass", "Result": "null", "End": True},
+            "Nothing": {"Type": "Pass", "Result": "nothing", "End": True},
+        },
+    }
+    assert json.loads(aws.run(definition, {"a": None})["output"]) == "null"
+    assert json.loads(aws.run(definition, {})["output"]) == "nothing"
+
+
+def publishing(cloud):
+    """Publish from a state machine to a queue; return the message's attributes as the queue got them."""
+    sns, sqs = cloud.client("sns"), cloud.client("sqs")
+    topic = sns.create_topic(Name=f"t-{uuid.uuid4().hex[:8]}")["TopicArn"]
+    queue = sqs.create_queue(QueueName=f"q-{uuid.uuid4().hex[:8]}")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    policy = {"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "sqs:SendMessage", "Resource": arn}]}
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": json.dumps(policy)})
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes={"RawMessageDelivery": "true"})
+    state = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::sns:publish",
+        "Parameters": {
+            "TopicArn": topic,
+            "Message.$": "$.message",
+            "MessageStructure": "json",
+            "MessageAttributes": {
+                "status": {"DataType": "String", "StringValue.$": "$.status"},
+                "failed": {"DataType": "Number", "StringValue": "2"},
+            },
+        },
+        "End": True,
+    }
+    given = {"message": {"default": "all", "sqs": "mine"}, "status": "failed"}
+    assert cloud.run({"StartAt": "Tell", "States": {"Tell": state}}, given)["status"] == "SUCCEEDED"
+    (message,) = sqs.receive_message(QueueUrl=queue, MessageAttributeNames=["All"])["Messages"]
+    assert message["Body"] == "mine"
+    return {name: value["StringValue"] for name, value in message.get("MessageAttributes", {}).items()}
+
+
+def test_publishing_from_a_state_machine_keeps_the_attributes(aws, unpatched):
+    assert publishing(aws) == {"status": "failed", "failed": "2"}
+    assert publishing(unpatched) == {}  # the gap
