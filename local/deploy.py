@@ -6,6 +6,7 @@ facts are kept as hashes in the state folder; what is deployed is forgotten with
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -45,11 +46,14 @@ def deploy(aws: LocalAws, root: Path, progress: Callable[[str], None]) -> bool:
         if not fresh:
             progress("Synthesizing the templates")
             (aws.state / SYNTHESIS_HASH).unlink(missing_ok=True)
+            shutil.rmtree(synthesized, ignore_errors=True)  # it would keep the assets of every earlier synthesis
             _cdk(aws, root, ["synth", "--quiet", "-c", "env=local", "--output", str(synthesized)])
             (aws.state / SYNTHESIS_HASH).write_text(wanted)
         if bootstrapping is not None:
             bootstrapping.result()
-    outcome = _hash_files(synthesized, [path.name for path in sorted(synthesized.iterdir())], "")
+    # What the CLI itself keeps there (.cache, locks) is no outcome.
+    outputs = [path.name for path in sorted(synthesized.iterdir()) if path.name[0] != "." and path.suffix != ".lock"]
+    outcome = _hash_files(synthesized, outputs, "")
     if deployed == outcome:
         return False
     progress("Deploying the stacks")

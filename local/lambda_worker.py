@@ -12,6 +12,7 @@ import json
 import os
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -45,7 +46,7 @@ class Outcome:
 class Worker:
     """An execution environment of one version of one function; one caller at a time.
 
-    `in_use`, `last_used`, `config`, `_proc` and `_discard_tmpdir` are what the emulator's pool of workers looks at.
+    `in_use`, `last_used`, `config`, `_proc` and `_discard_tmpdir` are what the emulator's pool of workers uses.
     """
 
     def __init__(self, children: Children, config: Mapping[str, Any], code: bytes, layers: Sequence[bytes]) -> None:
@@ -55,7 +56,7 @@ class Worker:
         self._children = children
         self._code = code
         self._layers = layers
-        self._proc: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._unread = b""
         self._folder = children.state / "lambda"
         self._log = self._folder / f"{config['FunctionName']}-{uuid.uuid4().hex}.log"
@@ -64,12 +65,21 @@ class Worker:
     @property
     def pid(self) -> int | None:
         """Process id, None where no process lives."""
-        return self._proc.pid if self._proc is not None and self._proc.poll() is None else None
+        return self._process.pid if self._process is not None and self._process.poll() is None else None
+
+    @property
+    def _proc(self) -> subprocess.Popen[bytes] | None:
+        """The process, which the pool terminates when it gives the worker up, perhaps during an invocation."""
+        return self._process
+
+    @_proc.setter
+    def _proc(self, _nothing: None) -> None:
+        """The pool forgets it before it calls `_discard_tmpdir`; the worker does not."""
 
     def invoke(self, event: Any, request_id: str, *, arn: str, trace_id: str | None) -> Outcome:
         """Run the handler on one event, within the function's timeout."""
         timeout = float(self.config.get("Timeout", 3))
-        if self._proc is None or self._proc.poll() is not None:
+        if self.pid is None:
             error = self._start(timeout, request_id)
             if error is not None:
                 self._stop()
@@ -107,7 +117,7 @@ class Worker:
         self._unread = b""
         self._logged = 0
         with self._log.open("wb") as log:
-            self._proc = self._children.start(
+            self._process = self._children.start(
                 [sys.executable, "-S", "-s", "-P", str(BOOTSTRAP), *paths],
                 cwd=task,
                 env=self._environment(task),
@@ -153,17 +163,17 @@ class Worker:
         }
 
     def _write(self, data: bytes) -> None:
-        assert self._proc is not None
-        assert self._proc.stdin is not None
+        assert self._process is not None
+        assert self._process.stdin is not None
         rest = memoryview(data)
         while rest:
-            rest = rest[os.write(self._proc.stdin.fileno(), rest) :]
+            rest = rest[os.write(self._process.stdin.fileno(), rest) :]
 
     def _read_line(self, deadline: float) -> bytes:
         """Read one line; raise TimeoutError past the deadline, EOFError when the process has ended."""
-        assert self._proc is not None
-        assert self._proc.stdout is not None
-        output = self._proc.stdout.fileno()
+        assert self._process is not None
+        assert self._process.stdout is not None
+        output = self._process.stdout.fileno()
         ready = select.poll()
         ready.register(output, select.POLLIN)
         chunks = [self._unread]
@@ -178,17 +188,16 @@ class Worker:
         return line + b"\n"
 
     def _exited(self, request_id: str) -> Mapping[str, Any]:
-        assert self._proc is not None
-        code = self._proc.wait()
+        assert self._process is not None
+        code = self._process.wait()
         self._stop()
-        reason = "signal: killed" if code < 0 else f"exit status {code}"
+        reason = f"signal: {(signal.strsignal(-code) or '').lower()}" if code < 0 else f"exit status {code}"
         ended = f"Runtime exited with error: {reason}" if code else "Runtime exited without providing a reason"
         return {"errorType": "Runtime.ExitError", "errorMessage": f"RequestId: {request_id} Error: {ended}"}
 
     def _stop(self) -> None:
-        process, self._proc = self._proc, None
-        if process is not None:
-            self._children.stop([process])
+        if self._process is not None:
+            self._children.stop([self._process])
 
     def _printed(self) -> str:
         """Return what was printed since the last call: the process has flushed it before it answered."""
@@ -199,6 +208,7 @@ class Worker:
         return text.decode(errors="replace").rstrip("\n")
 
     def _discard_tmpdir(self) -> None:
+        self._stop()
         self._log.unlink(missing_ok=True)
 
 

@@ -1,6 +1,7 @@
 """SageMaker Runtime API reference, InvokeEndpoint; Developer Guide, "Data capture"; CloudFormation template reference,
 AWS::SageMaker::Model, EndpointConfig, Endpoint."""
 
+import asyncio
 import base64
 import io
 import json
@@ -10,6 +11,10 @@ import uuid
 
 import pytest
 from botocore.exceptions import ClientError
+
+from local.sagemaker import runtime
+from local.sagemaker.faults import Faults
+from local.sagemaker.hosting import Endpoint, Hosting, Variant
 
 
 def artifact(aws, bucket, **files):
@@ -274,3 +279,35 @@ def test_an_artifact_cannot_leave_its_folder(aws):
     deployed = Deployed(aws, **{"../escaped.txt": "outside"})
     assert deployed.ended()["StackStatus"] == "ROLLBACK_COMPLETE"
     assert not list(aws.state.rglob("escaped.txt"))
+
+
+class Silent:
+    """A model server that is there and never answers."""
+
+    ready = True
+    in_flight = 0
+
+    class client:  # noqa: N801
+        @staticmethod
+        async def request(*_):
+            await asyncio.Event().wait()
+
+
+def invoked(*variants):
+    hosting = Hosting(None, None)
+    hosting.endpoints["e"] = Endpoint("e", "c", "Creating", None, variants, None, 0, 0)
+    answer = asyncio.run(runtime.Runtime(hosting, None, Faults()).invoke("e", {}, b""))
+    return answer.status, answer.headers["x-amzn-errortype"], json.loads(answer.body)
+
+
+def test_a_model_has_its_time(monkeypatch):
+    assert runtime.MODEL_SECONDS == 60
+    monkeypatch.setattr(runtime, "MODEL_SECONDS", 0.01)
+    status, kind, body = invoked(Variant("v", 1, Silent()))
+    assert (status, kind, body["OriginalStatusCode"]) == (424, "ModelError", 0)
+    assert body["OriginalMessage"].startswith("Your invocation timed out while waiting for a response from container")
+
+
+def test_an_endpoint_that_is_being_created_is_not_ready():
+    status, kind, _ = invoked()
+    assert (status, kind) == (429, "ModelNotReadyException")
