@@ -15,6 +15,7 @@ from cli import runs
 from cli.deployment import Deployment
 from ics import paths
 from ics.contracts import ImageRef
+from local import outbox
 from local.control import LocalAws
 from tests.e2e.harness import Ended
 
@@ -163,6 +164,33 @@ def test_a_batch_without_a_receipt_is_lost_and_said_so(
         ended = finish(run=run)
     assert {row["batch"] for row in ended.rows if row["reason"] == "BatchLost"} == set(removed)
     assert ended.summary["reasons"]["BatchLost"] == ended.summary["failed"] == 100
+
+
+def test_a_run_that_does_not_add_up_is_not_called_done_and_people_are_told(
+    aws: LocalAws, thousand: str, deployment: Deployment, broken: Break
+) -> None:
+    broken({"kind": "slow", "seconds": 2, "times": 3})
+    run = runs.new_run("test")
+    forged = []
+
+    def forge() -> None:
+        found = deployment.s3.list_objects_v2(Bucket=deployment.working_bucket, Prefix=paths.receipts(run))
+        for receipt in found.get("Contents", ())[:1]:
+            if not forged:
+                place = {"Bucket": deployment.working_bucket, "Key": receipt["Key"]}
+                content = json.loads(deployment.s3.get_object(**place)["Body"].read())
+                content["accepted"] += 1
+                deployment.s3.put_object(**place, Body=json.dumps(content).encode())
+                forged.append(receipt["Key"])
+
+    runs.start(deployment, run, {"prefix": thousand})
+    with meanwhile(forge, times=10_000):
+        *_, last = runs.follow(deployment, run, every=0.1)
+    assert (last.status, runs.describe(deployment, run)["error"]) == ("FAILED", "NotReconciled")
+    assert runs.summary(deployment, run) is None
+    (told,) = (one for one in outbox.read(aws.state) if run in one.message)
+    assert told.subject == "[ICS] FAILED: a run could not be summarized"
+    assert "1000 planned" in told.message
 
 
 def about(aws: LocalAws, what: str) -> Any:
