@@ -8,13 +8,14 @@ installed here, and none of the user's environment.
 import base64
 import hashlib
 import importlib.util
+import io
 import json
 import os
 import select
-import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 import zipfile
@@ -31,6 +32,7 @@ INIT_SECONDS = 10
 """AWS Lambda, "Lambda runtime environment lifecycle": the Init phase is limited to 10 seconds, then repeated within
 the function's timeout."""
 BOOTSTRAP = Path(__file__).with_name("lambda_bootstrap.py")
+_unpacking = threading.Lock()  # environments of one function start together
 RUNTIME_MODULES = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six", "urllib3")
 
 
@@ -220,37 +222,29 @@ def _timed_out(request_id: str, timeout: float) -> dict[str, Any]:
 def _unpacked(folder: Path, package: bytes) -> Path:
     """Unpack a zip where it is not yet, under the name of its content."""
     digest = base64.b32encode(hashlib.sha256(package).digest()).decode().rstrip("=").lower()
-    unpacked = folder / digest
-    if not unpacked.exists():
-        unfinished = folder / f"{digest}.{uuid.uuid4().hex}"
-        unfinished.mkdir(parents=True)
-        archive = unfinished / "package.zip"
-        archive.write_bytes(package)
-        with zipfile.ZipFile(archive) as opened:
-            opened.extractall(unfinished)
-        archive.unlink()
-        try:
+    with _unpacking:
+        unpacked = folder / digest
+        if not unpacked.exists():
+            unfinished = folder / f"{digest}.unfinished"
+            with zipfile.ZipFile(io.BytesIO(package)) as archive:
+                archive.extractall(unfinished)
             unfinished.rename(unpacked)
-        except OSError:  # another environment of this function was faster
-            shutil.rmtree(unfinished)
-    return unpacked
+        return unpacked
 
 
 def _runtime_modules(folder: Path) -> Path:
     """Return a folder with boto3 and what it needs, as links to what is installed here."""
-    modules = folder / "runtime"
-    if not modules.exists():
-        unfinished = folder / f"runtime.{uuid.uuid4().hex}"
-        unfinished.mkdir(parents=True)
-        for name in RUNTIME_MODULES:
-            found = importlib.util.find_spec(name)
-            assert found is not None
-            assert found.origin is not None
-            source = Path(found.origin)
-            source = source.parent if source.name == "__init__.py" else source
-            (unfinished / source.name).symlink_to(source)
-        try:
+    with _unpacking:
+        modules = folder / "runtime"
+        if not modules.exists():
+            unfinished = folder / "runtime.unfinished"
+            unfinished.mkdir(parents=True)
+            for name in RUNTIME_MODULES:
+                found = importlib.util.find_spec(name)
+                assert found is not None
+                assert found.origin is not None
+                source = Path(found.origin)
+                source = source.parent if source.name == "__init__.py" else source
+                (unfinished / source.name).symlink_to(source)
             unfinished.rename(modules)
-        except OSError:
-            shutil.rmtree(unfinished)
-    return modules
+        return modules
