@@ -24,8 +24,8 @@ from ics.errors import (
 # ICS reads the size from the header and refuses by its own, configurable limit before anything is decoded.
 Image.MAX_IMAGE_PIXELS = None
 
-MAX_PIXELS = 100_000_000
-"""The default pixel limit: about 300 MB decoded, twice a large camera's picture."""
+MAX_PIXELS = 64_000_000
+"""The default pixel limit. Decoding and flattening such a PNG with transparency takes 1 GB, the dearest case."""
 
 PNG_UP_TO = 64
 """Up to this width and height a PNG is as small as a JPEG, and loses nothing."""

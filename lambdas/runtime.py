@@ -37,7 +37,7 @@ class Settings:
     threshold: float = 0.94
     batch_source_bytes: int = 256_000_000
     max_concurrency: int = 1
-    max_pixels: int = 50_000_000
+    max_pixels: int = 64_000_000
     log_level: str = "INFO"
 
 
