@@ -80,7 +80,7 @@ def batch(images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[T
     eighth = len(images) // 8
     images = torch.cat([augment.lower_resolution(images[:eighth], generator, smallest=8), images[eighth:]])
     images = augment.change_contrast(images, generator, darkest=0.6, ground=0.2, noise=0.1)
-    nothing = augment.textures(NOTHING, *images.shape[2:], generator=generator)
+    nothing = augment.textures(NOTHING, *images.shape[2:], generator)
     targets = torch.cat([F.one_hot(labels, 10).float(), torch.full((NOTHING, 10), 0.1)])
     return torch.cat([images, nothing]), targets
 
@@ -119,8 +119,8 @@ share writers; the test images are by other writers, and were used for the figur
 Measured through onnxruntime on the shipped graph. ECE: expected calibration error, 15 equal-width bins. *Accepted*: of
 a confidence of at least 0.94, the default threshold.
 
-| images | accuracy | ECE | accepted | accuracy of the accepted |
-|---|---|---|---|---|
+| source | images | accuracy | ECE | accepted | accuracy of the accepted |
+|---|---|---|---|---|---|
 {figures}
 
 Of {nothing}, none of which shows a digit, {nothing_share:.1%} were accepted.
@@ -131,7 +131,7 @@ Of {nothing}, none of which shows a digit, {nothing_share:.1%} were accepted.
 - **Its confidence is calibrated for pictures like MNIST's only.** On other sources that is not promised: see the last
   rows of the table. Measure it on labelled images of your own before you trust a threshold.
 - Every picture gets a digit, also a letter, two digits at once or a face. Training against blank and textured
-  pictures lowers the confidence for many of them, but is no detector of strangers.
+  pictures lowers the confidence for many of them, but does not promise to.
 - Tilt beyond 15 degrees, mirror writing, printed or stylised digits, and digits smaller than half the picture were not
   learned.
 - Not for cheques, votes, exams or anything else that matters to a person without a person looking at it.

@@ -69,9 +69,9 @@ def metrics(described: str, measured: Measured) -> dict[str, Any]:
 
 
 def table_row(described: str, measured: Measured) -> str:
-    """The figures as a row of a model card's table: images, accuracy, ECE, accepted, accuracy of the accepted."""
+    """The figures as a row of a model card's table: source, images, accuracy, ECE, accepted, accuracy of those."""
     accepted = "-" if measured.accuracy_accepted is None else f"{measured.accuracy_accepted:.2%}"
     return (
-        f"| {described} ({measured.images:,} images) | {measured.accuracy:.2%} | {measured.ece:.4f} "
+        f"| {described} | {measured.images:,} | {measured.accuracy:.2%} | {measured.ece:.4f} "
         f"| {measured.share_accepted:.1%} | {accepted} |"
     )
