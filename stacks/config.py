@@ -86,7 +86,7 @@ class DeployConfig:
     models: Mapping[str, ModelConfig]
     threshold: float = 0.94
     batch_source_bytes: int = 256_000_000
-    max_pixels: int = 100_000_000
+    max_pixels: int = 64_000_000
     source_buckets: tuple[str, ...] = ()
     alert_emails: tuple[str, ...] = ()
     alert_queues: tuple[str, ...] = ()

@@ -85,6 +85,14 @@ def test_a_run_may_fill_the_map_to_its_last_image() -> None:
         cut([*images, images[0]], 1, 100)
 
 
+@pytest.mark.usefixtures("small_map")
+def test_large_images_fill_the_map_where_merging_cannot_help() -> None:
+    images = [(ImageRef("b", f"{number:03}"), 10) for number in range(7)]
+    assert len(cut(images[:6], 1, 10)[1]) == 6
+    with pytest.raises(RunTooLarge):
+        cut(images, 1, 10)
+
+
 def test_the_real_limits_are_those_of_the_map() -> None:
     assert batches.MAX_BATCHES * len("{},") < 256 * 1024  # the Map's output: one array of {}
     assert batches.MAX_BATCHES * batches.MAX_BATCH_IMAGES == 40_000_000
