@@ -12,7 +12,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: .venv/installed node_modules/installed ## Classify real handwritten digits on this machine, explained
-	@$(BIN)/ics demo
+	@ICS_COMMAND=$(BIN)/ics $(BIN)/ics demo
 
 test: lint types ## Check everything: style, types, unit, contract, infrastructure and end-to-end tests
 	@$(BIN)/python -c "import torch" 2>/dev/null || echo "torch is not installed: the training tests are left out (pip install -r requirements-train.txt)"
@@ -32,7 +32,7 @@ e2e: .venv/installed node_modules/installed ## Run the end-to-end tests
 	$(BIN)/pytest tests/e2e
 
 up: .venv/installed node_modules/installed ## Start the local AWS and deploy into it
-	@$(BIN)/ics up
+	@ICS_COMMAND=$(BIN)/ics $(BIN)/ics up
 
 down: .venv/installed ## Stop the local AWS and all it started
 	@$(BIN)/ics down
@@ -46,6 +46,10 @@ deploy: .venv/installed node_modules/installed ## Deploy ENV to AWS with your cr
 lock: .venv/installed ## Pin every dependency anew, with hashes
 	$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-emit-find-links --no-annotate --custom-compile-command "make lock" requirements.in -o requirements.txt
+	@for file in lambdas/*/requirements.in serving/requirements.in; do \
+	  $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --no-emit-find-links --no-annotate --custom-compile-command "make lock" -c requirements.txt \
+	    $$file -o $${file%.in}.txt; done
 
 format: .venv/installed ## Format the code
 	$(BIN)/ruff check --fix --quiet || true

@@ -45,6 +45,8 @@ def run_demo(folder: Path, classify: Callable[[Path], int]) -> int:
         classify: classifies a folder, shows what came of it, and returns the command's exit status.
     """
     write_pictures(folder)
+    if folder.is_relative_to(Path.cwd()):
+        folder = folder.relative_to(Path.cwd())
     show.out.print(f"\n[bold]{DIGITS} handwritten digits and three files that are none[/], in {folder}", soft_wrap=True)
     show.out.print("They go to S3; a Step Functions execution plans, serializes, classifies and judges them.")
     status = classify(folder)
@@ -57,11 +59,11 @@ def run_demo(folder: Path, classify: Callable[[Path], int]) -> int:
     )
     show.out.print("\n[bold]Try next[/]")
     for command, what in (
-        (f"ics classify {folder} --mode tolerant", "the same, but these images do not fail the run"),
-        ("ics classify YOUR-PICTURES/ --threshold 0.99", "your own digits, more strictly"),
-        ("ics alerts", "what was sent to people"),
-        ("ics status", "what is deployed, and the latest runs"),
-        ("ics down", "stop everything"),
+        (f"classify {folder} --mode tolerant", "the same, but these images do not fail the run"),
+        ("classify YOUR-PICTURES/ --threshold 0.99", "your own digits, more strictly"),
+        ("alerts", "what was sent to people"),
+        ("status", "what is deployed, and the latest runs"),
+        ("down", "stop everything"),
     ):
-        show.out.print(f"  [cyan]{command}[/]\n      {what}", soft_wrap=True)
+        show.out.print(f"  [cyan]{show.COMMAND} {command}[/]\n      {what}", soft_wrap=True)
     return 0

@@ -49,11 +49,8 @@ def up() -> None:
 
     Example: `ics up`
     """
-    with show.err.status("Starting the local AWS") as status:
-        aws = control.start(state())
-        deploy.deploy(aws, ROOT, status.update)
-    show.out.print(f"ICS is up at {aws.endpoint_url}")
-    show.out.print("Next: ics classify PATH...   or   ics demo", style="dim")
+    show.out.print(f"ICS is up at {_up().endpoint_url}")
+    show.out.print(f"Next: {show.COMMAND} classify PATH...   or   {show.COMMAND} demo", style="dim")
 
 
 @app.command()
@@ -164,7 +161,7 @@ def start(
         _print_json({"run": run})
     else:
         show.out.print(f"Started {run}")
-        show.out.print(f"Next: ics results {run}{_env_option(env)}", style="dim")
+        show.out.print(f"Next: {show.COMMAND} results {run}{_env_option(env)}", style="dim")
 
 
 @app.command()
@@ -220,7 +217,7 @@ def demo() -> None:
     """
     from cli.demo import run_demo  # noqa: PLC0415 - scikit-learn takes a second to import
 
-    up()
+    _up()
     raise typer.Exit(run_demo(state() / "demo", _classify_folder))
 
 
@@ -235,6 +232,13 @@ def main() -> None:
     else:
         return
     raise SystemExit(2)
+
+
+def _up() -> control.LocalAws:
+    with show.err.status("Starting the local AWS") as spinner:
+        aws = control.start(state())
+        deploy.deploy(aws, ROOT, spinner.update)
+    return aws
 
 
 def _classify(paths: list[Path], options: dict[str, Any], env: str, json_: bool) -> int:
@@ -264,7 +268,7 @@ def _finish(deployment: Deployment, run: str, json_: bool) -> int:
     try:
         _follow(deployment, run)
     except KeyboardInterrupt:
-        show.problem(f"The run goes on. Look at it with: ics results {run}{_env_option(deployment.name)}")
+        show.problem(f"The run goes on. Look at it with: {show.COMMAND} results {run}{_env_option(deployment.name)}")
         return 130
     summary = runs.summary(deployment, run)
     if summary is None:

@@ -1,5 +1,6 @@
 """What people see in the terminal: tables, counts, alerts. Progress and messages go to stderr, results to stdout."""
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,12 +11,16 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.runs import COUNTS
+from ics import digest
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
 SHOWN = 20
-"""Images of a run that a table shows; `ics results RUN` shows all."""
+"""Images of a run that a table shows; the command `results` shows all."""
+
+COMMAND = os.environ.get("ICS_COMMAND", "ics")
+"""How this very command is called; `make demo` says where it is, because a newcomer's shell cannot find it yet."""
 
 _COLOURS = {"accepted": "green", "uncertain": "yellow", "flagged": "magenta", "failed": "red"}
 
@@ -34,12 +39,12 @@ def images(rows: Sequence[Mapping[str, Any]], limit: int | None = SHOWN) -> None
             Text(_short(row["s3_uri"])),
             Text(row["decision"], style=_COLOURS[row["decision"]]),
             Text(row["label"] if said else "-"),
-            f"{row['confidence']:.3f}" if said else "-",
+            digest.shown(row["confidence"]) if said else "-",
             Text(row["reason"] or ""),
         )
     out.print(table)
     if limit is not None and len(rows) > limit:
-        out.print(f"… and {len(rows) - limit:,} more: ics results {rows[0]['run']}", style="dim")
+        out.print(f"… and {len(rows) - limit:,} more: {COMMAND} results {rows[0]['run']}", style="dim")
 
 
 def counts(summary: Mapping[str, Any]) -> None:

@@ -49,6 +49,11 @@ def alert(environment: str, summary: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def shown(confidence: float) -> str:
+    """A confidence for people, cut to three digits: 0.9399 must not look like 0.94."""
+    return f"{math.floor(1000 * confidence) / 1000:.3f}"
+
+
 def subject(environment: str, summary: Mapping[str, Any]) -> str:
     """One line that says how the run ended and how many images need a person: ASCII, at most 100 characters."""
     text = f"[ICS {environment}] {summary['status']}: {_headline(summary)}, run {summary['run']}"
@@ -77,8 +82,8 @@ def text(environment: str, summary: Mapping[str, Any]) -> str:
         lines.append("")
     if summary["worst"]:
         attention = summary["planned"] - summary["accepted"]
-        shown = len(summary["worst"])
-        lines.append(f"The worst {shown} of {attention:,}:" if attention > shown else "The images:")
+        named = len(summary["worst"])
+        lines.append(f"The worst {named} of {attention:,}:" if attention > named else "The images:")
         lines += [_image_line(row, summary["threshold"]) for row in summary["worst"]]
         lines.append("")
     lines.append("Where to look:")
@@ -120,12 +125,11 @@ def _image_line(row: Mapping[str, Any], threshold: float) -> str:
     if row["label"] is None:
         said = f"{row['decision']}: {row['reason']}"
     else:
-        shown = math.floor(1000 * row["confidence"]) / 1000  # 0.9399 must not look like 0.94
-        said = f"{row['decision']}: {row['label']!r} at {shown:.3f}, threshold {threshold:g}"
+        said = f"{row['decision']}: {row['label']!r} at {shown(row['confidence'])}, threshold {threshold:g}"
     return f"  {said}\n      {_printable(row['s3_uri'], _MAX_URI)}"
 
 
 def _printable(text: str, longest: int) -> str:
     """Text as one line that no key, however odd, can forge: what does not print is escaped, what is long is cut."""
-    shown = text if text.isprintable() else text.encode("unicode_escape").decode()
-    return shown if len(shown) <= longest else shown[: longest - 3] + "..."
+    line = text if text.isprintable() else text.encode("unicode_escape").decode()
+    return line if len(line) <= longest else line[: longest - 3] + "..."
