@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cli.deployment import ROOT, Deployment
+from local.control import LocalAws
 from tests.e2e.harness import Ended
 
 Ics = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -85,6 +86,18 @@ def test_what_is_not_there_exits_with_2(ics: Ics) -> None:
     unknown = ics("results", "no-such-run")
     assert (unknown.returncode, unknown.stdout) == (2, "")
     assert "no run 'no-such-run'" in unknown.stderr
+
+
+def test_an_environment_that_is_not_deployed_says_how_to_deploy_it(
+    aws: LocalAws, command_environment: dict[str, str]
+) -> None:
+    there = {**command_environment, **aws.environment()}  # an account that is reached, but has no such stacks
+    refused = subprocess.run(
+        [sys.executable, "-m", "cli", "status", "--env", "dev"],
+        env=there, capture_output=True, text=True, check=False, cwd=ROOT,
+    )  # fmt: skip
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "make deploy ENV=dev" in refused.stderr
 
 
 def test_a_request_that_cannot_be_planned_exits_with_1_and_says_why(ics: Ics) -> None:
