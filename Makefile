@@ -71,7 +71,7 @@ clean: ## Stop the local AWS, and remove all that these commands made
 	@touch $@
 
 node_modules/installed: package-lock.json
-	@node -e 'process.exit(process.versions.node.split(".")[0] < 20)' || { echo "ICS needs Node 20 or later (https://nodejs.org)"; exit 1; }
+	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' || { echo "ICS needs Node 20 or later (https://nodejs.org)"; exit 1; }
 	@echo "Installing the pinned CDK CLI into node_modules"
 	@npm ci --silent --no-audit --no-fund
 	@touch $@
