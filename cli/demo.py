@@ -48,7 +48,7 @@ def run_demo(folder: Path, classify: Callable[[Path], int]) -> int:
     if folder.is_relative_to(Path.cwd()):
         folder = folder.relative_to(Path.cwd())
     show.out.print(f"\n[bold]{DIGITS} handwritten digits and three files that are none[/], in {folder}", soft_wrap=True)
-    show.out.print("They go to S3; a Step Functions execution plans, serializes, classifies and judges them.")
+    show.out.print("Step Functions will plan, serialize, classify and judge them, and tell people.")
     status = classify(folder)
     if status != EXPECTED:
         show.problem(f"This run should have ended with exit status {EXPECTED}, but ended with {status}.")
