@@ -29,6 +29,7 @@ ADVICE: Mapping[str, str] = {
     "ObjectTooLarge": "too many bytes for one image: scale it down",
     "ObjectNotFound": "deleted between plan and read, or never there: check the source",
     "ObjectChanged": "overwritten during the run: run it again",
+    "ObjectArchived": "in Glacier or Deep Archive: restore it (s3:RestoreObject), then run again",
     "AccessDenied": "ICS may not read it: check the bucket policy, the key policy and source_buckets",
     "ReadFailed": "S3 did not answer after retries: run it again",
     "ModelRefused": "the model refuses this image alone: look at the endpoint's log",

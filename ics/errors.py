@@ -19,6 +19,7 @@ IcsError
 │   ├── ObjectTooLarge      more bytes than ICS reads for one image
 │   ├── ObjectNotFound      deleted between plan and read, or never there
 │   ├── ObjectChanged       overwritten between plan and read
+│   ├── ObjectArchived      in an archive storage class: it must be restored before it can be read
 │   ├── AccessDenied        ICS has no right to read the object
 │   ├── ReadFailed          S3 did not answer, after retries
 │   └── ModelRefused        the model refuses this image and no other of its body
@@ -117,6 +118,10 @@ class ObjectNotFound(ImageError):
 
 class ObjectChanged(ImageError):
     """Overwritten since the run was planned."""
+
+
+class ObjectArchived(ImageError):
+    """In an archive storage class, and not restored."""
 
 
 class AccessDenied(ImageError):

@@ -22,6 +22,7 @@ from ics.errors import (
     AccessDenied,
     ImageError,
     InvalidRequest,
+    ObjectArchived,
     ObjectChanged,
     ObjectNotFound,
     ObjectTooLarge,
@@ -38,6 +39,9 @@ MAX_OBJECT_BYTES = aws_http.MAX_RESPONSE
 
 # Keys that obstore would refuse or silently rewrite: empty, "." and ".." segments, and control characters.
 _BEYOND_OBSTORE = re.compile(r"(^|/)\.{0,2}(/|$)|[\x00-\x1f\x7f]")
+_ARCHIVED = "<Code>InvalidObjectState</Code>"
+"""Why S3 answers 403 for an archived object (API reference, GetObject)."""
+
 _XML = "{http://s3.amazonaws.com/doc/2006-03-01/}"
 
 
@@ -47,7 +51,7 @@ def read_image(ref: ImageRef) -> tuple[ImageRef, bytes]:
     An etag that the plan knows is sent as If-Match, so that what was planned is what is classified.
 
     Raises:
-        ObjectNotFound, ObjectChanged, AccessDenied, ObjectTooLarge, ReadFailed: as their names say.
+        ObjectNotFound, ObjectChanged, ObjectArchived, AccessDenied, ObjectTooLarge, ReadFailed: as their names say.
     """
     if _BEYOND_OBSTORE.search(ref.key):
         return _read_any_key(ref)
@@ -67,7 +71,8 @@ def read_image(ref: ImageRef) -> tuple[ImageRef, bytes]:
     except PreconditionError as error:
         raise ObjectChanged(ref.uri) from error
     except (PermissionDeniedError, UnauthenticatedError) as error:
-        raise AccessDenied(ref.uri) from error
+        # obstore's message quotes S3's answer.
+        raise (ObjectArchived if _ARCHIVED in str(error) else AccessDenied)(ref.uri) from error
     except (BaseError, OSError) as error:
         raise ReadFailed(f"{ref.uri}: {type(error).__name__}") from error
     etag = (answer.meta["e_tag"] or "").strip('"')
@@ -93,6 +98,8 @@ def _read_any_key(ref: ImageRef) -> tuple[ImageRef, bytes]:
         raise ObjectTooLarge(str(error)) from error
     except (OSError, http.client.HTTPException) as error:
         raise ReadFailed(f"{ref.uri}: {error}") from error
+    if answer.status == 403 and _ARCHIVED.encode() in answer.body:
+        raise ObjectArchived(ref.uri)
     if answer.status != 200:
         raise refusals.get(answer.status, ReadFailed)(f"{ref.uri}: HTTP {answer.status}")
     etag = answer.headers.get("etag", "").strip('"')

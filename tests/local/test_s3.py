@@ -1,6 +1,7 @@
 """What the functions need of S3, asked with the client they use (obstore, path-style). S3 User Guide, "Conditional
 requests", "Working with delete markers"; API reference, GetObject, PutObject, ListObjectsV2, "Error responses"; IAM
-User Guide, "Policy evaluation logic": an explicit Deny overrides all."""
+User Guide, "Policy evaluation logic": an explicit Deny overrides all; S3 User Guide, "Using server-side encryption with
+AWS KMS keys": reading needs kms:Decrypt; API reference, GetObject: an archived object is 403 InvalidObjectState."""
 
 import json
 
@@ -135,3 +136,40 @@ def test_an_explicit_deny_is_an_access_denied(aws, unpatched, bucket, objects):
     unpatched.client("s3").put_object(Bucket=gap, Key="secret/k", Body=b"x")
     unpatched.client("s3").put_bucket_policy(Bucket=gap, Policy=denying(gap))
     assert unpatched.client("s3").get_object(Bucket=gap, Key="secret/k")["Body"].read() == b"x"
+
+
+def key_policy(effect):
+    own = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{control.ACCOUNT}:root"}, "Action": "kms:*"}
+    decrypt = {"Effect": effect, "Principal": "*", "Action": "kms:Decrypt"}
+    return json.dumps({"Version": "2012-10-17", "Statement": [one | {"Resource": "*"} for one in (own, decrypt)]})
+
+
+def test_an_object_under_a_key_that_may_not_decrypt_is_an_access_denied(aws, unpatched, bucket, objects):
+    key = aws.client("kms").create_key(Policy=key_policy("Deny"))["KeyMetadata"]["Arn"]
+    s3 = aws.client("s3")
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    encrypted = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key}
+    old = s3.put_object(Bucket=bucket, Key="k", Body=b"x", **encrypted)["VersionId"]
+    with pytest.raises(PermissionDeniedError, match=r"AccessDenied.*kms:Decrypt on resource"):
+        obstore.get(objects, "k")
+    s3.put_object(Bucket=bucket, Key="k", Body=b"in the open")
+    assert bytes(obstore.get(objects, "k").bytes()) == b"in the open"
+    with pytest.raises(PermissionDeniedError, match="kms:Decrypt"):
+        obstore.get(objects, "k", options={"version": old})
+    aws.client("kms").put_key_policy(KeyId=key, PolicyName="default", Policy=key_policy("Allow"))
+    assert bytes(obstore.get(objects, "k", options={"version": old}).bytes()) == b"x"
+
+    gap = unpatched.bucket()
+    key = unpatched.client("kms").create_key(Policy=key_policy("Deny"))["KeyMetadata"]["Arn"]
+    encrypted = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key}
+    unpatched.client("s3").put_object(Bucket=gap, Key="k", Body=b"x", **encrypted)
+    assert unpatched.client("s3").get_object(Bucket=gap, Key="k")["Body"].read() == b"x"
+
+
+@pytest.mark.parametrize("storage_class", ["GLACIER", "DEEP_ARCHIVE"])
+def test_an_archived_object_is_an_invalid_object_state(aws, bucket, objects, storage_class):
+    aws.client("s3").put_object(Bucket=bucket, Key="k", Body=b"x", StorageClass=storage_class)
+    with pytest.raises(PermissionDeniedError, match="<Code>InvalidObjectState</Code>"):
+        obstore.get(objects, "k")
+    aws.client("s3").put_object(Bucket=bucket, Key="quick", Body=b"x", StorageClass="GLACIER_IR")
+    assert bytes(obstore.get(objects, "quick").bytes()) == b"x"
