@@ -7,7 +7,7 @@ result row (the record in S3). In state machine state only `Batch` travels: refe
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 Decision = Literal["accepted", "uncertain", "flagged", "failed"]
@@ -116,13 +116,23 @@ def dump_line(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
+def fields_of(value: Any) -> dict[str, Any]:
+    """A slotted dataclass as a dictionary, one level deep: several times as fast as `asdict`, which copies."""
+    return {name: getattr(value, name) for name in value.__slots__}
+
+
 def prediction_to_json(prediction: Prediction) -> dict[str, Any]:
     """A prediction as the wire format writes it; empty `boxes` and absent `text` are left out."""
-    fields = asdict(prediction)
-    if not fields["boxes"]:
-        del fields["boxes"]
-    if fields["text"] is None:
-        del fields["text"]
+    fields: dict[str, Any] = {
+        "label": prediction.label,
+        "confidence": prediction.confidence,
+        "alternatives": tuple(fields_of(other) for other in prediction.alternatives),
+    }
+    if prediction.boxes:
+        fields["boxes"] = tuple(fields_of(box) for box in prediction.boxes)
+    if prediction.text is not None:
+        fields["text"] = prediction.text
+    fields["model"] = prediction.model
     return fields
 
 

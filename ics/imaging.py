@@ -311,12 +311,9 @@ def _inverted(image: Image.Image, spec: InputSpec, margin: float = 0.0) -> bool:
     """Whether the image's polarity, judged by the mean of its border, is not the model's, by more than `margin`."""
     if spec.polarity == "any":
         return False
-    grey = image.convert("L")
-    width, height = grey.size
-    border = b"".join(
-        grey.crop(box).tobytes()
-        for box in ((0, 0, width, 1), (0, height - 1, width, height), (0, 0, 1, height), (width - 1, 0, width, height))
-    )
+    width = image.width
+    pixels = (image if image.mode == "L" else image.convert("L")).tobytes()
+    border = pixels[:width] + pixels[-width:] + pixels[::width] + pixels[width - 1 :: width]
     lightness = sum(border) / len(border) - _LIGHT
     return (lightness if spec.polarity == "light-on-dark" else -lightness) > margin
 

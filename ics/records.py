@@ -7,11 +7,11 @@ instead of one an image, and a batch counts only once its receipt is there.
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal
 
-from ics.contracts import DECISIONS, Batch, Mode, Verdict
+from ics.contracts import DECISIONS, Batch, Mode, Verdict, prediction_to_json
 from ics.errors import NotReconciled
 
 WORST = 10
@@ -41,7 +41,7 @@ def inference_id(batch: Batch, body: str) -> str:
 
 def result_row(verdict: Verdict, batch: Batch, sent: Sent | None, decided_at: str) -> dict[str, Any]:
     """One line of the results; `decided_at` is ISO 8601 UTC. An image that was never sent has no inference id."""
-    prediction = asdict(verdict.prediction) if verdict.prediction else {}
+    prediction = prediction_to_json(verdict.prediction) if verdict.prediction else {}
     return {
         "image_id": verdict.image.image_id,
         "s3_uri": verdict.image.uri,

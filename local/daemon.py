@@ -42,7 +42,7 @@ def serve(state: Path, children_lock: int, model_server: Command) -> None:
     gateway = Gateway(hosting, capture)
     server = uvicorn.Server(
         uvicorn.Config(gateway, log_config=None, access_log=False, lifespan="on", timeout_keep_alive=75,
-                       date_header=False, server_header=False,
+                       date_header=False, server_header=False, proxy_headers=False,
                        timeout_graceful_shutdown=2)
     )  # fmt: skip
     asyncio.run(_serve(server, sockets, state, port))

@@ -3,12 +3,12 @@
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from itertools import chain
 from typing import Any
 
 from ics import paths
 from ics.artifact import InputSpec
-from ics.contracts import ImageRef, batch_from, dump_line
+from ics.contracts import ImageRef, batch_from, dump_line, fields_of
 from ics.errors import ImageError
 from ics.imaging import prepare
 from ics.wire import cut_bodies, request_line
@@ -27,9 +27,10 @@ def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
     The staged list says of each image, in the batch's order, in which body it is, or the reason why it is in none.
     """
     batch = batch_from(event)
-    spec, refs = settings().models[batch.model].input, read_batch(batch)
-    with ThreadPoolExecutor(READERS) as readers:
-        read = list(readers.map(lambda ref: _read(ref, spec), refs))
+    spec, waiting = settings().models[batch.model].input, enumerate(read_batch(batch))
+    with ThreadPoolExecutor(READERS) as readers:  # whoever is free takes the next: cheaper than a task an image
+        parts = readers.map(lambda _: [(place, _read(ref, spec)) for place, ref in waiting], range(READERS))
+        read = [one for _, one in sorted(chain(*parts))]
     lines = (request_line(ref.image_id, ready) for ref, ready in read if isinstance(ready, bytes))
     sizes = []
     for number, body in enumerate(cut_bodies(lines)):
@@ -54,6 +55,5 @@ def _read(ref: ImageRef, spec: InputSpec) -> tuple[ImageRef, bytes | ImageError]
 
 def _staged(read: list[tuple[ImageRef, bytes | ImageError]], places: Iterator[dict[str, int]]) -> Iterator[bytes]:
     for ref, ready in read:
-        yield dump_line(
-            {**asdict(ref), **({"reason": ready.reason} if isinstance(ready, ImageError) else next(places))}
-        )
+        place = {"reason": ready.reason} if isinstance(ready, ImageError) else next(places)
+        yield dump_line({**fields_of(ref), **place})
