@@ -42,6 +42,9 @@ _BEYOND_OBSTORE = re.compile(r"(^|/)\.{0,2}(/|$)|[\x00-\x1f\x7f]")
 _ARCHIVED = "<Code>InvalidObjectState</Code>"
 """Why S3 answers 403 for an archived object (API reference, GetObject)."""
 
+_DELETE_MARKER = "<Code>MethodNotAllowed</Code>"
+"""Why S3 answers 405 for a version that is a delete marker (S3 User Guide, "Working with delete markers")."""
+
 _XML = "{http://s3.amazonaws.com/doc/2006-03-01/}"
 
 
@@ -74,6 +77,8 @@ def read_image(ref: ImageRef) -> tuple[ImageRef, bytes]:
         # obstore's message quotes S3's answer.
         raise (ObjectArchived if _ARCHIVED in str(error) else AccessDenied)(ref.uri) from error
     except (BaseError, OSError) as error:
+        if _DELETE_MARKER in str(error):
+            raise ObjectNotFound(ref.uri) from error
         raise ReadFailed(f"{ref.uri}: {type(error).__name__}") from error
     etag = (answer.meta["e_tag"] or "").strip('"')
     return ImageRef(ref.bucket, ref.key, etag, answer.meta["version"] or ref.version), content

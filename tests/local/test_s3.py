@@ -8,7 +8,7 @@ import json
 import obstore
 import pytest
 from botocore.exceptions import ClientError
-from obstore.exceptions import AlreadyExistsError, PermissionDeniedError, PreconditionError
+from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, PreconditionError
 from obstore.store import S3Store
 
 from local import control
@@ -80,6 +80,8 @@ def test_versions_and_delete_markers(aws, bucket, objects):
     marker = s3.delete_object(Bucket=bucket, Key="k")["VersionId"]
     with pytest.raises(FileNotFoundError):
         obstore.get(objects, "k")
+    with pytest.raises(BaseError, match="<Code>MethodNotAllowed</Code>"):
+        obstore.get(objects, "k", options={"version": marker})
     with pytest.raises(ClientError) as refused:
         s3.get_object(Bucket=bucket, Key="k", VersionId=marker)
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 405

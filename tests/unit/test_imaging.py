@@ -2,9 +2,7 @@
 
 import io
 import resource
-import struct
 import zipfile
-import zlib
 
 import numpy as np
 import pytest
@@ -24,6 +22,7 @@ from ics.errors import (
     UnsupportedFormat,
 )
 from ics.imaging import MAX_PIXELS, prepare, sniff, wire_format
+from tests.odd_images import bombs, chunk, encoded, icc_profile, png
 
 # Pillow warns of unreadable metadata; in production the pixels still count.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
@@ -38,12 +37,6 @@ SPECS = (GREY, DIGITS, PAPER, RGB, PHOTO, WRITING)
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
 
 
-def encoded(image: Image.Image, format_: str, **options) -> bytes:
-    out = io.BytesIO()
-    image.save(out, format_, **options)
-    return out.getvalue()
-
-
 def opened(content: bytes) -> Image.Image:
     image = Image.open(io.BytesIO(content))
     image.load()
@@ -52,16 +45,6 @@ def opened(content: bytes) -> Image.Image:
 
 def pixels(content: bytes) -> np.ndarray:
     return np.asarray(opened(content)).astype(int)
-
-
-def chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
-def png(width: int, height: int, depth: int, colour: int, raw: bytes, *extra: bytes) -> bytes:
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    chunks = chunk(b"IHDR", header), *extra, chunk(b"IDAT", zlib.compress(raw)), chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
 def picture(width: int, height: int, mode: str = "RGB", seed: int = 0) -> Image.Image:
@@ -289,34 +272,9 @@ def test_no_pixels_and_no_palette_are_corrupt(content: bytes) -> None:
     assert "0x" not in str(caught.value)  # no memory addresses in what people read
 
 
-def _bombs() -> dict[str, bytes]:
-    """A few bytes each that claim 60,000 x 60,000 pixels (WebP's format ends at 16,383 a side)."""
-    gif = encoded(Image.new("P", (1, 1)), "GIF")
-    bmp = bytearray(encoded(Image.new("L", (1, 1)), "BMP"))
-    bmp[18:26] = struct.pack("<ii", 60_000, 60_000)
-    bits = 0x2F | 16_382 << 8 | 16_382 << 22  # VP8L: signature, width - 1 and height - 1 in 14 bits each
-    webp = bytearray(encoded(Image.new("RGB", (64, 64)), "WEBP", lossless=True))
-    webp[20:25] = bits.to_bytes(5, "little")
-    tiff = bytearray(encoded(Image.new("L", (1, 1)), "TIFF"))
-    for tag in (256, 257):
-        entry = (
-            tiff.index(struct.pack("<HHI", tag, 4, 1))
-            if struct.pack("<HHI", tag, 4, 1) in tiff
-            else tiff.index(struct.pack("<HHI", tag, 3, 1))
-        )
-        tiff[entry : entry + 12] = struct.pack("<HHII", tag, 4, 1, 60_000)
-    return {
-        "PNG": png(60_000, 60_000, 8, 0, b""),
-        "GIF": gif[:6] + struct.pack("<HH", 60_000, 60_000) + gif[10:],
-        "BMP": bytes(bmp),
-        "WEBP": bytes(webp),
-        "TIFF": bytes(tiff),
-    }
-
-
 @pytest.mark.parametrize("format_", ["PNG", "GIF", "BMP", "WEBP", "TIFF"])
 def test_bombs_are_refused_from_the_header(format_: str) -> None:
-    content = _bombs()[format_]
+    content = bombs()[format_]
     assert len(content) < 2000
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(TooManyPixels, match="limit is 64,000,000"):
@@ -380,38 +338,9 @@ def _prepared_or_refused(content: bytes, spec: InputSpec) -> None:
 # --- colour profiles, and what hides behind a picture
 
 
-def profile(red, green, blue, space: bytes = b"RGB ", gamma: float = 2.2) -> bytes:
-    """An ICC profile, version 2.4: three primaries as XYZ (D50) with one gamma, or one grey curve."""
-
-    def fixed(*numbers: float) -> bytes:
-        return b"".join(struct.pack(">i", round(number * 65536)) for number in numbers)
-
-    white = (0.9642, 1.0, 0.8249)
-    curve = b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256)) + bytes(2)
-    tags = {b"wtpt": b"XYZ " + bytes(4) + fixed(*white)}
-    if space == b"GRAY":
-        tags[b"kTRC"] = curve
-    else:
-        for name, primary in ((b"r", red), (b"g", green), (b"b", blue)):
-            tags |= {name + b"XYZ": b"XYZ " + bytes(4) + fixed(*primary), name + b"TRC": curve}
-    start, table, data = 128 + 4 + 12 * len(tags), b"", b""
-    for name, value in tags.items():
-        table += name + struct.pack(">II", start + len(data), len(value))
-        data += value
-    head = b"test" + struct.pack(">I", 0x02400000) + b"mntr" + space + b"XYZ " + bytes(12) + b"acsp" + bytes(28)
-    head += fixed(*white) + bytes(48)
-    return (
-        struct.pack(">I", 4 + len(head) + 4 + len(table) + len(data))
-        + head
-        + struct.pack(">I", len(tags))
-        + table
-        + data
-    )
-
-
 SRGB_PRIMARIES = ((0.4360, 0.2225, 0.0139), (0.3851, 0.7169, 0.0971), (0.1431, 0.0606, 0.7139))
-SWAPPED = profile(SRGB_PRIMARIES[1], SRGB_PRIMARIES[0], SRGB_PRIMARIES[2])  # red says green, and green red
-GAMMA_1 = profile(None, None, None, b"GRAY", 1.0)
+SWAPPED = icc_profile(SRGB_PRIMARIES[1], SRGB_PRIMARIES[0], SRGB_PRIMARIES[2])  # red says green, and green red
+GAMMA_1 = icc_profile(None, None, None, b"GRAY", 1.0)
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
