@@ -7,14 +7,18 @@ for `--replay`. A decoder that crashes the process leaves the body it was given,
 # ruff: noqa: T201
 
 import argparse
+import copy
+import json
 import random
 import resource
 import sys
 import time
 import traceback
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from tests.soak.targets import TARGETS
 
@@ -29,7 +33,64 @@ TOKENS = (
 )  # fmt: skip
 
 
+VALUES = (
+    None, True, 0, -1, 0.5, 1, 2, 1e308, 10**400, "", "\ud800", "0", "AAAA", "s3://b/k", "s3://b", "é" * 600,
+    "k" * 1100, [], {}, [None], {"id": 1}, ["s3://b/k"] * 101,
+)  # fmt: skip
+
+
 def mutated(seeds: Sequence[bytes], chance: random.Random) -> bytes:
+    """A valid body changed as bytes, or, so as to get past the parser and the checksums, as JSON or as PNG."""
+    if chance.random() < 0.5:
+        changed = with_other_json(chance.choice(seeds), chance)
+        if changed is not None:
+            return changed
+    body = with_other_bytes(seeds, chance)
+    return with_right_checksums(body) if body.startswith(b"\x89PNG") and chance.random() < 0.8 else body
+
+
+def with_other_json(body: bytes, chance: random.Random) -> bytes | None:
+    """The body with a part of the JSON in one of its lines replaced, left out, renamed or doubled; None: no JSON."""
+    lines = body.split(b"\n")
+    number = chance.randrange(len(lines))
+    start = min((at for at in (lines[number].find(b"{"), lines[number].find(b"[")) if at >= 0), default=0)
+    try:
+        value = json.loads(lines[number][start:])
+    except ValueError:
+        return None
+    for _ in range(chance.choice((1, 1, 2, 4))):
+        value = _with_another_part(value, chance)
+    lines[number] = lines[number][:start] + json.dumps(value).encode()
+    return b"\n".join(lines)
+
+
+def _with_another_part(value: Any, chance: random.Random) -> Any:
+    if not isinstance(value, list | dict) or not value or chance.random() < 0.05:
+        return copy.deepcopy(chance.choice(VALUES))  # which the next change may change
+    at = chance.choice(list(value) if isinstance(value, dict) else range(len(value)))
+    match chance.randrange(10):
+        case 0:
+            del value[at]
+        case 1 if isinstance(value, dict):
+            value[chance.choice(("id", "key", "s3_key", "bucket", "prefix", "label", "other"))] = value.pop(at)
+        case 1:
+            value.insert(at, value[at])
+        case _:
+            value[at] = _with_another_part(value[at], chance)
+    return value
+
+
+def with_right_checksums(body: bytes) -> bytes:
+    """A PNG whose chunks, as far as they can be told apart, have the CRC that their content should have."""
+    fixed, at = bytearray(body), 8
+    while at + 12 <= len(fixed):
+        end = at + 8 + int.from_bytes(fixed[at : at + 4], "big")
+        fixed[end : end + 4] = zlib.crc32(fixed[at + 4 : end]).to_bytes(4, "big") if end + 4 <= len(fixed) else b""
+        at = end + 4
+    return bytes(fixed)
+
+
+def with_other_bytes(seeds: Sequence[bytes], chance: random.Random) -> bytes:
     """One of the seeds after 1, 2, 4 or 8 changes: a flipped bit, a set byte, a cut, a copy, a token, a splice."""
     body = bytearray(chance.choice(seeds))
     for _ in range(1 << chance.randrange(4)):
