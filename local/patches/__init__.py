@@ -13,6 +13,7 @@ from local.patches import (
     sagemaker_resources,
     sns_integration,
     state_sizes,
+    stop_execution,
 )
 from local.processes import Children
 from local.sagemaker.hosting import Hosting
@@ -25,6 +26,7 @@ def apply(state: Path, children: Children, hosting: Hosting) -> None:
     map_paths.apply()
     retries.apply()
     state_sizes.apply()
+    stop_execution.apply()
     outbox.apply(state)
     http_subscriptions.apply()
     sns_integration.apply()

@@ -299,3 +299,42 @@ def publishing(cloud):
 def test_publishing_from_a_state_machine_keeps_the_attributes(aws, unpatched):
     assert publishing(aws) == {"status": "failed", "failed": "2"}
     assert publishing(unpatched) == {}  # the gap
+
+
+def stopped_midway(cloud):
+    """Stop an execution while its distributed Map works; return what the Map run and the execution are in the end."""
+    function = cloud.function("import time\ndef handler(event, context):\n    time.sleep(1)\n    return event")
+    definition = distributed_map(
+        {"Work": lambda_state(function)}, "Work", MaxConcurrency=2, ToleratedFailurePercentage=100
+    )
+    states = cloud.client("stepfunctions")
+    machine = states.create_state_machine(
+        name=f"m-{uuid.uuid4().hex[:10]}",
+        definition=json.dumps(definition),
+        roleArn="arn:aws:iam::000000000000:role/any",
+    )["stateMachineArn"]
+    arn = states.start_execution(stateMachineArn=machine, input=json.dumps([{"n": n} for n in range(6)]))[
+        "executionArn"
+    ]
+    (run,) = cloud.wait_for(lambda: states.list_map_runs(executionArn=arn)["mapRuns"])
+
+    def described():
+        return states.describe_map_run(mapRunArn=run["mapRunArn"])
+
+    cloud.wait_for(lambda: described()["itemCounts"]["running"])
+    states.stop_execution(executionArn=arn)
+    cloud.wait_for(lambda: described()["status"] != "RUNNING")
+    children = states.list_executions(mapRunArn=run["mapRunArn"])["executions"]
+    return described(), states.describe_execution(executionArn=arn)["status"], {child["status"] for child in children}
+
+
+def test_a_stopped_execution_ends_its_map_run_and_its_children(aws, unpatched):
+    # API reference, MapRunExecutionCounts: `aborted` counts the children "stopped by the user or by Step Functions".
+    run, status, children = stopped_midway(aws)
+    assert (run["status"], status) == ("ABORTED", "ABORTED")
+    counts = run["itemCounts"]
+    assert counts["succeeded"] + counts["aborted"] == counts["total"] == 6
+    assert counts["aborted"] >= 2
+    assert children <= {"ABORTED", "SUCCEEDED"}
+    run, _, _ = stopped_midway(unpatched)
+    assert (run["status"], run["itemCounts"]["succeeded"]) == ("SUCCEEDED", 6)  # the gap
