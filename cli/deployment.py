@@ -13,6 +13,8 @@ from local import control
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCAL = "local"
+LONGEST_FUNCTION = 910
+"""Seconds to wait for a function's answer: Lambda's own limit is 900."""
 
 
 class EnvironmentUnavailable(Exception):
@@ -48,9 +50,46 @@ class Deployment:
         """A SageMaker client."""
         return self._client("sagemaker")
 
+    @cached_property
+    def functions(self) -> Any:
+        """A Lambda client; waits as long as a function may take, and never invokes one a second time by itself."""
+        return self._client("lambda", read_timeout=LONGEST_FUNCTION, retries={"total_max_attempts": 1})
+
+    @cached_property
+    def sns(self) -> Any:
+        """An SNS client."""
+        return self._client("sns")
+
+    @cached_property
+    def logs(self) -> Any:
+        """A CloudWatch Logs client."""
+        return self._client("logs")
+
     def _client(self, service: str, **options: Any) -> Any:
-        config = Config(retries={"mode": "standard", "max_attempts": 4}, max_pool_connections=16, **options)
+        defaults: dict[str, Any] = {"retries": {"mode": "standard", "max_attempts": 4}, "max_pool_connections": 16}
+        config = Config(**defaults | options)
         return self.session.client(service, endpoint_url=self.endpoint_url, config=config)
+
+
+def environments() -> list[str]:
+    """The names of all environments."""
+    return sorted(path.stem for path in (ROOT / "environments").glob("*.toml"))
+
+
+def reach(name: str, state: Path) -> tuple[boto3.Session, str | None]:
+    """A session for an environment's account, and the endpoint to use instead of AWS's own.
+
+    Raises:
+        EnvironmentUnavailable: there is no such environment, or it is the local one and not running.
+    """
+    if name not in environments():
+        raise EnvironmentUnavailable(f"There is no environment {name!r}. There are: {', '.join(environments())}")
+    if name != LOCAL:
+        return boto3.Session(), None
+    running = control.status(state)
+    if running is None:
+        raise EnvironmentUnavailable("The local environment is not running. Start it with: ics up")
+    return local_session(running), running.endpoint_url
 
 
 def connect(name: str, state: Path) -> Deployment:
@@ -59,18 +98,7 @@ def connect(name: str, state: Path) -> Deployment:
     Raises:
         EnvironmentUnavailable: not running, not deployed, unknown, or no credentials; says what to do.
     """
-    endpoint_url = None
-    if name == LOCAL:
-        running = control.status(state)
-        if running is None:
-            raise EnvironmentUnavailable("The local environment is not running. Start it with: ics up")
-        session = local_session(running)
-        endpoint_url = running.endpoint_url
-    else:
-        known = sorted(path.stem for path in (ROOT / "environments").glob("*.toml"))
-        if name not in known:
-            raise EnvironmentUnavailable(f"There is no environment {name!r}. There are: {', '.join(known)}")
-        session = boto3.Session()
+    session, endpoint_url = reach(name, state)
     outputs: dict[str, str] = {}
     try:
         formation = session.client("cloudformation", endpoint_url=endpoint_url)

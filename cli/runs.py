@@ -1,5 +1,6 @@
 """Runs: upload pictures, start an execution, follow it, read what it left behind."""
 
+import difflib
 import json
 import secrets
 import time
@@ -94,23 +95,54 @@ def describe(deployment: Deployment, run: str) -> dict[str, Any]:
         RunNotFound: there is none.
     """
     try:
-        return cast(
-            "dict[str, Any]", deployment.states.describe_execution(executionArn=_execution_arn(deployment, run))
-        )
+        return cast("dict[str, Any]", deployment.states.describe_execution(executionArn=execution_arn(deployment, run)))
     except ClientError as error:
         if error.response["Error"]["Code"] not in ("ExecutionDoesNotExist", "InvalidArn"):
             raise
-        raise RunNotFound(f"There is no run {run!r} in environment {deployment.name!r}.") from error
+        close = difflib.get_close_matches(run, names(deployment), n=3)
+        meant = f" Did you mean {' or '.join(close)}?" if close else " All runs: ics runs"
+        raise RunNotFound(f"There is no run {run!r} in environment {deployment.name!r}.{meant}") from error
+
+
+def names(deployment: Deployment, most: int = 100) -> list[str]:
+    """The names of the latest runs, at most so many, the latest first."""
+    return [execution["name"] for execution in _latest(deployment, most)]
+
+
+def listed(deployment: Deployment, most: int) -> list[dict[str, Any]]:
+    """The latest runs, the latest first: name, status, times, and the counts of those that have a summary."""
+
+    def one(execution: dict[str, Any]) -> dict[str, Any]:
+        found = summary(deployment, execution["name"]) or {}
+        stopped = execution.get("stopDate")
+        return {
+            "run": execution["name"],
+            "status": execution["status"],
+            "started": execution["startDate"].astimezone(UTC).isoformat(timespec="seconds"),
+            "ended": stopped and stopped.astimezone(UTC).isoformat(timespec="seconds"),
+            **{name: found.get(name) for name in COUNTS},
+        }
+
+    with ThreadPoolExecutor(8) as readers:
+        return list(readers.map(one, _latest(deployment, most)))
+
+
+def map_run(deployment: Deployment, run: str) -> dict[str, Any] | None:
+    """The run's Map run, as DescribeMapRun answers, or None where its images are not being processed yet."""
+    found = deployment.states.list_map_runs(executionArn=execution_arn(deployment, run))["mapRuns"]
+    if not found:
+        return None
+    return cast("dict[str, Any]", deployment.states.describe_map_run(mapRunArn=found[0]["mapRunArn"]))
 
 
 def follow(deployment: Deployment, run: str, every: float) -> Iterator[Progress]:
     """How far the run is, every so many seconds, until it has ended."""
     while True:
         status = describe(deployment, run)["status"]
-        found = deployment.states.list_map_runs(executionArn=_execution_arn(deployment, run))["mapRuns"]
+        found = map_run(deployment, run)
         done = total = 0
         if found:
-            counts = deployment.states.describe_map_run(mapRunArn=found[0]["mapRunArn"])["itemCounts"]
+            counts = found["itemCounts"]
             total = counts["total"]
             done = total - counts["pending"] - counts["running"]
         yield Progress(status, done, total)
@@ -159,7 +191,16 @@ def _list(deployment: Deployment, bucket: str, prefix: str) -> Iterator[str]:
         yield from (item["Key"] for item in page.get("Contents", ()))
 
 
-def _execution_arn(deployment: Deployment, run: str) -> str:
+def _latest(deployment: Deployment, most: int) -> list[dict[str, Any]]:
+    pages = deployment.states.get_paginator("list_executions").paginate(
+        stateMachineArn=deployment.state_machine, PaginationConfig={"MaxItems": most}
+    )
+    found = [execution for page in pages for execution in page["executions"]]
+    return sorted(found, key=lambda execution: execution["startDate"], reverse=True)
+
+
+def execution_arn(deployment: Deployment, run: str) -> str:
+    """The ARN of the run's execution."""
     return f"{deployment.state_machine.replace(':stateMachine:', ':execution:')}:{run}"
 
 

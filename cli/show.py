@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from rich import box
@@ -22,6 +23,7 @@ SHOWN = 20
 COMMAND = os.environ.get("ICS_COMMAND", "ics")
 """How this very command is called; `make demo` says where it is, because a newcomer's shell cannot find it yet."""
 
+_STATUS = {"SUCCEEDED": "green", "RUNNING": "cyan"}
 _COLOURS = {"accepted": "green", "uncertain": "yellow", "flagged": "magenta", "failed": "red"}
 
 
@@ -76,6 +78,46 @@ def facts(named: Mapping[str, Sequence[str]]) -> None:
     for name, values in named.items():
         for number, value in enumerate(values):
             out.print(Text(f"{'' if number else name:<14} {value}"), soft_wrap=True)
+
+
+def runs(found: Sequence[Mapping[str, Any]]) -> None:
+    """A table of runs, in the order given."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("run", overflow="fold", ratio=1)
+    table.add_column("status", no_wrap=True)
+    table.add_column("started (UTC)", no_wrap=True)
+    table.add_column("images", justify="right", no_wrap=True)
+    table.add_column("people", justify="right", no_wrap=True)
+    for run in found:
+        counted = run["planned"] is not None
+        table.add_row(
+            Text(run["run"]),
+            Text(run["status"], style=_STATUS.get(run["status"], "red")),
+            Text(f"{run['started'][5:10]} {run['started'][11:16]}"),
+            f"{run['planned']:,}" if counted else "-",
+            f"{run['planned'] - run['accepted']:,}" if counted else "-",
+        )
+    out.print(table)
+    out.print("people: how many images need one", style="dim")
+
+
+def check(name: str, level: str, found: str, do: str) -> None:
+    """One finding of the doctor, and below it what to do."""
+    colour = {"ok": "green", "warning": "yellow", "problem": "bold red"}[level]
+    out.print(Text(f"{level:<8}", style=colour), Text(f"{name}: {found}"), soft_wrap=True)
+    if do:
+        out.print(Text(f"         -> {do}"), soft_wrap=True)
+
+
+def log_line(at: datetime, function: str, record: Mapping[str, Any]) -> None:
+    """One line of a function's log; long lines stay whole, so that they can be searched."""
+    level, message = record.get("level", ""), record.get("message", "")
+    rest = " ".join(
+        f"{name}={value}" for name, value in record.items() if name not in ("level", "message", "time", "run")
+    )
+    line = Text(f"{at:%H:%M:%S}.{at.microsecond // 1000:03d} ", "dim") + Text(f"{function} ", "cyan")
+    line.append(f"{level} " if level else "", "red" if level == "ERROR" else "dim")
+    out.print(line.append(f"{message} {rest}".rstrip()), soft_wrap=True)
 
 
 def problem(message: str) -> None:

@@ -1,0 +1,105 @@
+"""The commands about an environment: bring it up, say how it is, examine it, demonstrate it, bring it down."""
+
+import dataclasses
+
+import typer
+
+from cli import doctor as examination
+from cli import show
+from cli.deployment import LOCAL, ROOT, connect
+from cli.options import Env, Json, app, print_json, state
+from cli.run_commands import classify_paths
+from local import control, deploy
+
+
+@app.command()
+def up() -> None:
+    """Start the local AWS and deploy ICS into it. Quick when nothing changed.
+
+    Example: `ics up`
+    """
+    show.out.print(f"ICS is up at {_up().endpoint_url}")
+    show.out.print(f"Next: {show.COMMAND} classify PATH...   or   {show.COMMAND} demo", style="dim")
+
+
+@app.command()
+def down() -> None:
+    """Stop the local AWS and everything it started. Its data goes with it.
+
+    Example: `ics down`
+    """
+    show.out.print("ICS is down." if control.stop(state()) else "ICS was not running.")
+
+
+@app.command()
+def status(env: Env = LOCAL, json_: Json = False) -> None:
+    """Show what is deployed: buckets, models and their endpoints, the latest runs.
+
+    Example: `ics status --env dev`
+    """
+    deployment = connect(env, state())
+    endpoints = {
+        model: deployment.sagemaker.describe_endpoint(EndpointName=f"ics-{env}-{model}")["EndpointStatus"]
+        for model in deployment.models
+    }
+    latest = deployment.states.list_executions(stateMachineArn=deployment.state_machine, maxResults=5)["executions"]
+    found = {
+        "environment": env,
+        "endpoint_url": deployment.endpoint_url,
+        "images": f"s3://{deployment.images_bucket}",
+        "results": f"s3://{deployment.results_bucket}",
+        "state_machine": deployment.state_machine,
+        "models": endpoints,
+        "runs": [{"run": one["name"], "status": one["status"]} for one in latest],
+    }
+    if json_:
+        print_json(found)
+        return
+    show.facts(
+        {
+            "environment": [env],
+            "endpoint": [deployment.endpoint_url or "AWS"],
+            "images": [f"s3://{deployment.images_bucket}"],
+            "results": [f"s3://{deployment.results_bucket}"],
+            "models": [f"{model} {endpoint}" for model, endpoint in endpoints.items()],
+            "latest runs": [f"{one['name']} {one['status']}" for one in latest] or ["none yet"],
+        }
+    )
+
+
+@app.command()
+def doctor(env: Env = LOCAL, json_: Json = False) -> None:
+    """Say what may keep ICS from working here, and what to do. Exit status 0 where there is no problem, else 2.
+
+    Tools and packages; with --env NAME also credentials, stacks, endpoints, alert subscriptions and quotas on AWS.
+
+    Example: `ics doctor --env dev`
+    """
+    found = []
+    for check in examination.examine(env, state()):
+        found.append(check)
+        if not json_:
+            show.check(check.name, check.level, check.found, check.do)
+    if json_:
+        print_json([dataclasses.asdict(check) for check in found])
+    if any(check.level == "problem" for check in found):
+        raise typer.Exit(2)
+
+
+@app.command()
+def demo() -> None:
+    """Classify real handwritten digits and some that are none, and say what happens.
+
+    Example: `ics demo`
+    """
+    from cli.demo import run_demo  # noqa: PLC0415 - scikit-learn takes a second to import
+
+    _up()
+    raise typer.Exit(run_demo(state() / "demo", lambda folder: classify_paths([folder], {}, LOCAL, json_=False)))
+
+
+def _up() -> control.LocalAws:
+    with show.err.status("Starting the local AWS") as spinner:
+        aws = control.start(state())
+        deploy.deploy(aws, ROOT, spinner.update)
+    return aws

@@ -1,0 +1,130 @@
+"""The commands that look at runs: which there are, their results, their alerts, their logs."""
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from cli import logs as log_lines
+from cli import runs as all_runs
+from cli import show
+from cli.deployment import LOCAL, Deployment, connect
+from cli.options import Env, Json, Run, app, print_json, state
+from ics import digest
+from local import outbox
+
+
+@app.command()
+def runs(
+    most: Annotated[int, typer.Option("--most", min=1, help="How many.")] = 20, env: Env = LOCAL, json_: Json = False
+) -> None:
+    """List the latest runs, the latest first: running ones too.
+
+    Example: `ics runs --most 50 --env dev`
+    """
+    found = all_runs.listed(connect(env, state()), most)
+    if json_:
+        print_json(found)
+    elif not found:
+        show.out.print("There was no run yet.")
+    else:
+        show.runs(found)
+
+
+@app.command()
+def results(
+    run: Run,
+    jsonl: Annotated[bool, typer.Option("--jsonl", help="Print the rows as JSON Lines, nothing else.")] = False,
+    env: Env = LOCAL,
+) -> None:
+    """Show a run's images, those that need a person first.
+
+    Example: `ics results classify-20260721-101500-3f9a1c --jsonl > rows.jsonl`
+    """
+    deployment = connect(env, state())
+    execution = all_runs.describe(deployment, run)
+    summary = all_runs.summary(deployment, run)
+    if summary is None:
+        no_summary(execution)
+        raise typer.Exit(2 if execution["status"] == "RUNNING" else 1)
+    if jsonl:
+        for row in all_runs.rows(deployment, summary):
+            sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
+        return
+    if summary["planned"]:
+        show.images(all_runs.worst_first(all_runs.rows(deployment, summary)), limit=None)
+        show.counts(summary)
+    show.outcome(summary)
+
+
+@app.command()
+def alerts(env: Env = LOCAL, json_: Json = False) -> None:
+    """Show the alerts that were sent, oldest first, as their readers got them.
+
+    Locally these are the e-mails that were delivered; on AWS they are rendered from the runs' summaries.
+
+    Example: `ics alerts --json`
+    """
+    deployment = connect(env, state())
+    found = sent(deployment)
+    if json_:
+        print_json(found)
+    elif not found:
+        show.out.print("No alert was sent yet.")
+    else:
+        for one in found:
+            show.alert(one["subject"], one["message"], one["to"])
+
+
+@app.command()
+def logs(
+    run: Run,
+    jsonl: Annotated[bool, typer.Option("--jsonl", help="Print the lines as JSON Lines, nothing else.")] = False,
+    env: Env = LOCAL,
+) -> None:
+    """Show what the functions logged about a run, in the order of time.
+
+    Example: `ics logs classify-20260721-101500-3f9a1c --env dev`
+    """
+    found = log_lines.lines(connect(env, state()), run)
+    if jsonl:
+        for line in found:
+            print_json({"time": line.at.isoformat(), "function": line.function, **line.record})
+        return
+    for line in found:
+        show.log_line(line.at, line.function, line.record)
+    if not found:
+        show.err.print("Nothing was logged yet: CloudWatch Logs shows a line after some seconds.", style="dim")
+
+
+def sent(deployment: Deployment, run: str | None = None) -> list[dict[str, Any]]:
+    """The alerts, of one run or of all: locally what was delivered, on AWS what the summaries say was."""
+    if deployment.name == LOCAL:
+        return [
+            {"at": one.at, "to": one.endpoint, "subject": one.subject or "", "message": one.message}
+            for one in outbox.read(state())
+            if run is None or run in one.message
+        ]
+    found = [all_runs.summary(deployment, run)] if run else all_runs.summaries(deployment)
+    return [
+        {
+            "at": one["finished"],
+            "to": deployment.alert_topic,
+            "subject": digest.subject(deployment.name, one),
+            "message": digest.text(deployment.name, one),
+        }
+        for one in found
+        if one
+    ]
+
+
+def no_summary(execution: dict[str, Any]) -> None:
+    """Say why a run has no summary."""
+    if execution["status"] == "RUNNING":
+        show.problem(f"Run {execution['name']} is still running; it has no results yet.")
+    else:
+        show.problem(
+            f"Run {execution['name']} {execution['status']} without a summary: "
+            f"{execution.get('error', 'no error given')}: {execution.get('cause', '')}"
+        )

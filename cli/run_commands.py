@@ -1,0 +1,181 @@
+"""The commands that make a run happen: classify, start, watch, stop; each may follow it to its end."""
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from cli import runs, show, stopping
+from cli.deployment import LOCAL, Deployment, connect
+from cli.options import Env, Json, Run, app, env_option, print_json, state
+from cli.result_commands import no_summary, sent
+
+
+class Mode(StrEnum):
+    """What ends a run as failed."""
+
+    strict = "strict"
+    tolerant = "tolerant"
+
+
+@app.command()
+def classify(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Pictures, or folders of pictures.")],
+    model: Annotated[str | None, typer.Option(help="One of the environment's models.")] = None,
+    threshold: Annotated[float | None, typer.Option(min=0, max=1, help="Confidence from which to accept.")] = None,
+    mode: Annotated[
+        Mode, typer.Option(help="strict: any image that needs a person fails the run. tolerant: it does not.")
+    ] = Mode.strict,
+    tolerated_percent: Annotated[
+        float | None, typer.Option(min=0, max=100, help="In tolerant mode: more than this share fails the run.")
+    ] = None,
+    env: Env = LOCAL,
+    json_: Json = False,
+) -> None:
+    """Upload pictures, classify them, show what came of each and the alert that was sent.
+
+    Example: `ics classify photos/ scan.png --threshold 0.9 --mode tolerant`
+    """
+    options = {"model": model, "threshold": threshold, "mode": mode.value, "tolerated_percent": tolerated_percent}
+    raise typer.Exit(classify_paths(paths, {name: v for name, v in options.items() if v is not None}, env, json_))
+
+
+@app.command()
+def start(
+    prefix: Annotated[str | None, typer.Option(metavar="URI", help="All images under s3://bucket/prefix.")] = None,
+    manifest: Annotated[str | None, typer.Option(metavar="URI", help="A .csv, .jsonl or .json list in S3.")] = None,
+    input_: Annotated[
+        Path | None, typer.Option("--input", metavar="FILE", help="The execution's input as JSON; - for stdin.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="One of the environment's models.")] = None,
+    threshold: Annotated[float | None, typer.Option(min=0, max=1, help="Confidence from which to accept.")] = None,
+    mode: Annotated[Mode | None, typer.Option(help="strict or tolerant.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow the run to its end, as classify does.")] = False,
+    env: Env = LOCAL,
+    json_: Json = False,
+) -> None:
+    """Start a run over images that are in S3 already.
+
+    Example: `ics start --prefix s3://my-bucket/incoming/2026/ --env dev --wait`
+    """
+    if sum(source is not None for source in (prefix, manifest, input_)) != 1:
+        raise typer.BadParameter("give exactly one of --prefix, --manifest or --input")
+    options = {"model": model, "threshold": threshold, "mode": mode.value if mode else None}
+    given = {name: value for name, value in options.items() if value is not None}
+    if input_ is not None:
+        try:
+            request = json.loads(sys.stdin.read() if str(input_) == "-" else input_.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise typer.BadParameter(f"{input_}: {error}", param_hint="--input") from error
+        if given and isinstance(request, dict):
+            request |= given
+    else:
+        request = {"prefix": prefix} if prefix is not None else {"manifest": manifest}
+        request |= given
+    deployment = connect(env, state())
+    run = runs.new_run("start")
+    runs.start(deployment, run, request)
+    if wait:
+        raise typer.Exit(_finish(deployment, run, json_))
+    if json_:
+        print_json({"run": run})
+    else:
+        show.out.print(f"Started {run}")
+        show.out.print(f"Next: {show.COMMAND} results {run}{env_option(env)}", style="dim")
+
+
+@app.command()
+def watch(run: Run, env: Env = LOCAL, json_: Json = False) -> None:
+    """Follow a run that was started elsewhere to its end, then show what came of it, as classify does.
+
+    Example: `ics watch classify-20260721-101500-3f9a1c --env dev`
+    """
+    raise typer.Exit(_finish(connect(env, state()), run, json_))
+
+
+@app.command()
+def stop(run: Run, env: Env = LOCAL, json_: Json = False) -> None:
+    """Stop a run; images of batches that had not finished become failed as BatchLost, and people are told once.
+
+    Example: `ics stop classify-20260721-101500-3f9a1c`
+    """
+    deployment = connect(env, state())
+    with show.err.status("Stopping the run, and waiting for what is in flight"):
+        stopped = stopping.stop(deployment, run, every=_every(deployment))
+    if not stopped and not json_:
+        show.err.print("There was nothing left to stop.", style="dim")
+    raise typer.Exit(_finish(deployment, run, json_))
+
+
+def classify_paths(paths: list[Path], options: dict[str, Any], env: str, json_: bool) -> int:
+    """Upload pictures, classify them, show what came of it, and return the exit status."""
+    try:
+        pictures, skipped = runs.find_pictures(paths)
+    except OSError as error:
+        raise typer.BadParameter(str(error), param_hint="PATH") from error
+    if not pictures:
+        raise typer.BadParameter(f"no picture in {', '.join(map(str, paths))}", param_hint="PATH")
+    if skipped and not json_:
+        show.err.print(f"Left out {skipped:,} files that are no pictures by their names.", style="dim")
+    deployment = connect(env, state())
+    run = runs.new_run("classify")
+    with _progress() as progress:
+        task = progress.add_task("Uploading", total=len(pictures))
+        prefix = runs.upload(deployment, run, pictures, lambda: progress.advance(task))
+    runs.start(deployment, run, {"prefix": prefix, **options})
+    return _finish(deployment, run, json_)
+
+
+def _finish(deployment: Deployment, run: str, json_: bool) -> int:
+    """Follow the run to its end, show what came of it, and return the exit status."""
+    try:
+        _follow(deployment, run)
+    except KeyboardInterrupt:
+        show.problem(f"The run goes on. Look at it with: {show.COMMAND} results {run}{env_option(deployment.name)}")
+        return 130
+    summary = runs.summary(deployment, run)
+    if summary is None:
+        execution = runs.describe(deployment, run)
+        if json_:
+            print_json({"run": run, "status": execution["status"], **dict.fromkeys(runs.COUNTS, 0), "seconds": 0.0})
+        no_summary(execution)
+        return 1
+    if json_:
+        print_json({name: summary[name] for name in ("run", "status", *runs.COUNTS, "seconds")})
+    else:
+        if summary["planned"]:
+            show.images(runs.worst_first(runs.rows(deployment, summary)))
+            show.counts(summary)
+        for one in sent(deployment, run):
+            show.alert(one["subject"], one["message"], one["to"])
+        show.outcome(summary)
+    return 0 if summary["status"] == "SUCCEEDED" else 1
+
+
+def _follow(deployment: Deployment, run: str) -> None:
+    with _progress() as progress:
+        task = progress.add_task("Planning", total=None)
+        for now in runs.follow(deployment, run, every=_every(deployment)):
+            name = "Planning" if not now.total else "Classifying" if now.done < now.total else "Summarizing"
+            progress.update(task, description=name, completed=now.done, total=now.total or None)
+
+
+def _progress() -> Progress:
+    """Progress on stderr, where a terminal is; it leaves nothing behind."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+    )
+    return Progress(*columns, console=show.err, transient=True)
+
+
+def _every(deployment: Deployment) -> float:
+    """Seconds between two looks at a run: AWS limits how often it may be asked."""
+    return 0.25 if deployment.name == LOCAL else 2.0

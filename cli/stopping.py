@@ -1,0 +1,138 @@
+"""Stop a run, and still account for each of its images and tell people.
+
+Step Functions cannot stop a Map run alone: UpdateMapRun changes its concurrency (0 means no limit) and its tolerance,
+and StopExecution refuses Express children. StopExecution on the run's own execution ends its Map run and children too,
+but then SummarizeRun and NotifyOps never run. So they are done from here: the same function is invoked on the input
+that the state machine would give it, and its alert is published to the same topic.
+
+What stopping needs beside reading: states:StopExecution, states:GetExecutionHistory, lambda:GetFunctionConfiguration,
+lambda:InvokeFunction on the SummarizeRun function, sns:Publish, and kms:GenerateDataKey and kms:Decrypt for the topic.
+"""
+
+import json
+import time
+from collections.abc import Mapping
+from datetime import UTC
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from cli import runs
+from cli.deployment import Deployment
+
+ERROR = "RunStopped"
+CAUSE = "stopped by hand; images of batches that had not finished are failed as BatchLost"
+
+WRITERS = ("filter-low-confidence", "record-failure")
+"""The functions that write rows and receipts: an invocation of theirs outlives the child that made it."""
+
+
+class NotSummarized(Exception):
+    """The run is stopped, but its summary could not be made; the message says why."""
+
+
+def stop(deployment: Deployment, run: str, every: float) -> bool:
+    """Stop a run and summarize it. An execution that was stopped elsewhere, in the console, is summarized too.
+
+    Args:
+        deployment: where the run is.
+        run: its name.
+        every: seconds between two looks at the Map run.
+
+    Returns:
+        Whether this call did it: False where the run has ended, or is past its images and ends by itself.
+
+    Raises:
+        RunNotFound: there is no such run.
+        NotSummarized: SummarizeRun failed.
+    """
+    execution = runs.describe(deployment, run)
+    if execution["status"] == "RUNNING":
+        images = runs.map_run(deployment, run)
+        if images is not None and images["status"] != "RUNNING":
+            return False
+        execution = _stop_execution(deployment, run)
+    if execution["status"] != "ABORTED" or _is_told(deployment, run):
+        return False
+    _await_writers(deployment, run, every)
+    answer = _summarize(deployment, execution)
+    _tell(deployment, answer["alert"])
+    return True
+
+
+def _stop_execution(deployment: Deployment, run: str) -> dict[str, Any]:
+    """Stop the execution; where it ended by itself in the meantime, that is how it stays."""
+    try:
+        deployment.states.stop_execution(executionArn=runs.execution_arn(deployment, run), error=ERROR, cause=CAUSE)
+    except ClientError:
+        ended = runs.describe(deployment, run)
+        if ended["status"] == "RUNNING":
+            raise
+        return ended
+    return runs.describe(deployment, run)
+
+
+def _is_told(deployment: Deployment, run: str) -> bool:
+    """Whether the state machine has come to telling people, or an earlier stop has."""
+    found = runs.summary(deployment, run)
+    entered = {name for name, _ in _entered(deployment, run)}
+    return (found is not None and found["error"] == ERROR) or not entered.isdisjoint(
+        ("NotifyOps", "NotifySummaryFailed")
+    )
+
+
+def _await_writers(deployment: Deployment, run: str, every: float) -> None:
+    """Wait until nobody can write a row or a receipt any more, so that the summary stays true."""
+    while (images := runs.map_run(deployment, run)) is not None and images["status"] == "RUNNING":
+        time.sleep(every)
+    if images is None:
+        return
+    names = [f"ics-{deployment.name}-{writer}" for writer in WRITERS]
+    time.sleep(max(deployment.functions.get_function_configuration(FunctionName=name)["Timeout"] for name in names))
+
+
+def _summarize(deployment: Deployment, execution: Mapping[str, Any]) -> dict[str, Any]:
+    """Invoke SummarizeRun on what the state machine would give it where its Map failed with `RunStopped`."""
+    run = execution["name"]
+    # The Map's input is PlanRun's output; without it the run was not planned.
+    planned = next((given for name, given in _entered(deployment, run) if name == "ProcessImages"), {})
+    started = execution["startDate"].astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    event = {
+        "run": run,
+        "started": planned.get("started", started),
+        "execution": execution["executionArn"],
+        "state": {**planned, "failure": {"Error": ERROR, "Cause": CAUSE}},
+    }
+    answer = deployment.functions.invoke(
+        FunctionName=f"ics-{deployment.name}-summarize-run", Payload=json.dumps(event).encode()
+    )
+    body: dict[str, Any] = json.loads(answer["Payload"].read())
+    if answer.get("FunctionError"):
+        raise NotSummarized(
+            f"Run {run} is stopped, but could not be summarized: {body.get('errorType')}: {body.get('errorMessage')}"
+        )
+    return body
+
+
+def _tell(deployment: Deployment, alert: Mapping[str, Any]) -> None:
+    """Publish the digest as the state NotifyOps does."""
+    texts = ("environment", "status", "mode", "model")
+    deployment.sns.publish(
+        TopicArn=deployment.alert_topic,
+        Subject=alert["subject"],
+        MessageStructure="json",
+        Message=alert["message"],
+        MessageAttributes={
+            name: {"DataType": "String" if name in texts else "Number", "StringValue": value}
+            for name, value in alert["attributes"].items()
+        },
+    )
+
+
+def _entered(deployment: Deployment, run: str) -> list[tuple[str, dict[str, Any]]]:
+    """The states that the execution entered, and the input of each."""
+    pages = deployment.states.get_paginator("get_execution_history").paginate(
+        executionArn=runs.execution_arn(deployment, run), includeExecutionData=True
+    )
+    details = [event.get("stateEnteredEventDetails") for page in pages for event in page["events"]]
+    return [(one["name"], json.loads(one.get("input") or "{}")) for one in details if one]

@@ -1,0 +1,225 @@
+"""The commands for whoever operates ICS, against the local deployment; and the example in every command's help, run."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from botocore.exceptions import ClientError
+from typer.main import get_command
+
+from cli import runs, stopping
+from cli.deployment import ROOT, Deployment
+from cli.main import app
+from ics import paths
+from local import control, outbox
+from tests.e2e.harness import Ended, hold
+
+Shell = Callable[..., "subprocess.CompletedProcess[str]"]
+EXAMPLES = {
+    name: (re.search(r"Example: `(.+)`", command.help or "") or [""])[1]
+    for name, command in get_command(app).commands.items()  # type: ignore[attr-defined]
+}
+RUN = "classify-20260721-101500-3f9a1c"
+START = "import sys; sys.argv[0] = 'ics'; from cli.main import main; main()"
+"""`ics` as a program that knows its own name, as completion needs it."""
+
+EXITS = {"classify": 0, "start": 1, "watch": 1, "stop": 1}
+"""How the examples end that do not end with 0 anyway: the demonstration's run failed, on purpose."""
+
+
+@pytest.fixture(scope="module")
+def shell(aws: control.LocalAws, command_environment: dict[str, str]) -> Shell:
+    """Run a command line in a shell that has `ics`, in a folder, 80 columns wide."""
+
+    def run(line: str, cwd: Path = ROOT, **environment: str) -> "subprocess.CompletedProcess[str]":
+        ics = f'ics() {{ {shlex.quote(sys.executable)} -m cli "$@"; }}; '
+        there = {**command_environment, "PYTHONPATH": str(ROOT), "COLUMNS": "80", **environment}
+        return subprocess.run(
+            ["bash", "-c", ics + line], env=there, capture_output=True, text=True, check=False, cwd=cwd
+        )
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def demonstrated(shell: Shell) -> str:
+    """The run of the demonstration, which is its own command's example."""
+    done = shell(EXAMPLES["demo"])
+    assert done.returncode == 0, done.stderr
+    return done.stdout.partition("Subject: ")[2].partition("run ")[2].split()[0]
+
+
+@pytest.mark.parametrize("name", sorted(set(EXAMPLES) - {"down", "demo"}))
+def test_the_example_of_each_help_text_runs(
+    name: str, shell: Shell, demonstrated: str, deployment: Deployment, digits: list[bytes], tmp_path: Path
+) -> None:
+    (tmp_path / "photos").mkdir()
+    for place, digit in (("photos/seven.png", 7), ("scan.png", 0)):
+        (tmp_path / place).write_bytes(digits[digit])
+    example = EXAMPLES[name]
+    assert re.match(rf"ics {name}\b", example)
+    line = (
+        example.replace("--env dev", "--env local")
+        .replace(RUN, demonstrated)
+        .replace("s3://my-bucket/incoming/2026/", f"s3://{deployment.images_bucket}/uploads/{demonstrated}/")
+    )
+    before = set(runs.names(deployment))
+    done = shell(line, cwd=tmp_path)
+    assert done.returncode == EXITS.get(name, 0), done.stderr
+    started = set(runs.names(deployment)) - before
+    assert len(started) == (name in ("classify", "start"))
+    for run in started:
+        summary = runs.summary(deployment, run)
+        assert summary is not None
+        assert summary["planned"] == {"classify": 2, "start": 33}[name]
+    if ">" in line:
+        assert len((tmp_path / "rows.jsonl").read_text().splitlines()) == 33
+    elif name in ("watch", "stop", "runs", "alerts", "logs", "status"):
+        assert (demonstrated if name != "logs" else "planned=33") in done.stdout
+
+
+def test_the_example_of_down_ends_the_local_aws_of_its_state(shell: Shell, tmp_path: Path) -> None:
+    running = control.start(tmp_path / "ics")
+    try:
+        assert shell(EXAMPLES["down"], ICS_STATE=str(tmp_path / "ics")).returncode == 0
+        assert control.status(tmp_path / "ics") is None
+        with pytest.raises(urllib.error.URLError):
+            urllib.request.urlopen(running.endpoint_url, timeout=5)
+    finally:
+        control.stop(tmp_path / "ics")
+
+
+@pytest.mark.parametrize("line", ["ics runs", "ics results RUN", "ics status --json", "ics doctor", "ics --help"])
+def test_tables_are_readable_at_80_columns(line: str, shell: Shell, demonstrated: str) -> None:
+    done = shell(line.replace("RUN", demonstrated))
+    assert done.returncode == 0, done.stderr
+    tables = [text for text in done.stdout.splitlines() if not text.startswith(("{", "ok", "warning", "Images"))]
+    assert all(len(text) <= 80 for text in tables if "s3://" not in text)
+    assert "…" not in done.stdout
+
+
+def test_a_doctor_finds_nothing_wrong_here_and_says_what_is(
+    shell: Shell, aws: control.LocalAws, deployment: Deployment
+) -> None:
+    healthy = json.loads(shell("ics doctor --json").stdout)
+    assert {check["level"] for check in healthy} == {"ok"}
+    names = {check["name"] for check in healthy}
+    assert names >= {"Python", "packages", "Node", "CDK CLI", "loopback", "ics-local-pipeline", "ics-local-digits"}
+    (email,) = (
+        one["SubscriptionArn"]
+        for one in deployment.sns.list_subscriptions_by_topic(TopicArn=deployment.alert_topic)["Subscriptions"]
+        if one["Protocol"] == "email"
+    )
+    deployment.sns.unsubscribe(SubscriptionArn=email)
+    try:
+        ill = shell("ics doctor --json")
+    finally:
+        deployment.sns.subscribe(TopicArn=deployment.alert_topic, Protocol="email", Endpoint="ops@example.com")
+    assert ill.returncode == 2
+    (found,) = (check for check in json.loads(ill.stdout) if check["level"] != "ok")
+    assert (found["level"], found["found"]) == ("problem", "ops@example.com is not subscribed")
+
+
+def test_runs_are_listed_newest_first_with_their_counts(shell: Shell, demonstrated: str) -> None:
+    listed = json.loads(shell("ics runs --json").stdout)
+    assert [run["started"] for run in listed] == sorted((run["started"] for run in listed), reverse=True)
+    (one,) = (run for run in listed if run["run"] == demonstrated)
+    assert (one["status"], one["planned"], one["failed"]) == ("FAILED", 33, 2)
+    assert len(json.loads(shell("ics runs --json --most 1").stdout)) == 1
+
+
+def test_logs_tell_of_this_run_alone_in_order_and_of_every_function(
+    shell: Shell, demonstrated: str, digits_folder: Path
+) -> None:
+    other = json.loads(shell(f"ics classify {shlex.quote(str(digits_folder / '0000.png'))} --json").stdout)["run"]
+    lines = [json.loads(line) for line in shell(f"ics logs {demonstrated} --jsonl").stdout.splitlines()]
+    assert [line["time"] for line in lines] == sorted(line["time"] for line in lines)
+    functions = ["plan-run", "serialize-image-data", "classify-image", "filter-low-confidence", "summarize-run"]
+    assert list(dict.fromkeys(line["function"] for line in lines)) == functions
+    assert {line["run"] for line in lines} == {demonstrated} != {other}
+
+
+def test_a_misspelt_run_or_command_is_told_what_is_close(shell: Shell, demonstrated: str) -> None:
+    unknown = shell(f"ics logs {demonstrated[:-1]}")
+    assert (unknown.returncode, unknown.stdout) == (2, "")
+    assert demonstrated in unknown.stderr
+    assert "'logs'" in shell("ics lgos").stderr
+
+
+def test_a_shell_completes_commands_environments_and_runs(shell: Shell, demonstrated: str, tmp_path: Path) -> None:
+    def complete(words: str, **environment: str) -> list[str]:
+        asked = {"_ICS_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+        done = shell(f'{shlex.quote(sys.executable)} -c "{START}"', **asked, **environment)
+        assert done.stderr == ""
+        return done.stdout.split()
+
+    assert complete("ics stat") == ["status"]
+    assert complete("ics runs --env st") == ["staging"]
+    assert complete(f"ics stop {demonstrated[:-3]}") == [demonstrated]
+    assert complete("ics stop cl", ICS_STATE=str(tmp_path)) == []
+    script = f'{shlex.quote(sys.executable)} -c "{START}" --show-completion bash'
+    assert "_ICS_COMPLETE=complete_bash" in shell(script).stdout
+
+
+def test_a_run_that_is_stopped_midway_adds_up_tells_once_and_leaves_nothing_running(
+    shell: Shell, aws: control.LocalAws, deployment: Deployment, digits_folder: Path
+) -> None:
+    faults = f"{aws.endpoint_url}/_local/faults/ics-local-digits"
+    slow = json.dumps([{"kind": "slow", "seconds": 3, "times": 1000}]).encode()
+    run = runs.new_run("stopped")
+    pictures, _ = runs.find_pictures([digits_folder])
+    prefix = runs.upload(deployment, run, pictures, lambda: None)
+    urllib.request.urlopen(urllib.request.Request(faults, slow, method="PUT"), timeout=10).close()
+    try:
+        runs.start(deployment, run, {"prefix": prefix})
+        midway = next(now for now in runs.follow(deployment, run, every=0.05) if now.done)
+        assert midway.done < midway.total == 10
+        stopped = shell(f"ics stop {run} --json")
+    finally:
+        urllib.request.urlopen(urllib.request.Request(faults, b"[]", method="PUT"), timeout=10).close()
+    said = json.loads(stopped.stdout)
+    assert (stopped.returncode, said["status"], said["planned"]) == (1, "FAILED", 1000), stopped.stderr
+
+    summary, execution = runs.summary(deployment, run), runs.describe(deployment, run)
+    assert summary is not None
+    assert (execution["status"], execution["error"], summary["error"]) == ("ABORTED", stopping.ERROR, stopping.ERROR)
+    rows = list(runs.rows(deployment, summary))
+    hold(Ended(run, {**execution, "status": summary["status"]}, summary, rows), aws, deployment)
+    lost = [row for row in rows if row["reason"] == "BatchLost"]
+    assert summary["reasons"]["BatchLost"] == len(lost) == said["failed"]
+    assert set(Counter(row["batch"] for row in lost).values()) == {100}  # batches are lost whole
+    assert 0 < len(lost) < 1000
+
+    images = runs.map_run(deployment, run)
+    assert images is not None
+    assert (images["status"], images["itemCounts"]["running"], images["itemCounts"]["pending"]) == ("ABORTED", 0, 0)
+    with urllib.request.urlopen(f"{aws.endpoint_url}/_local/lambda-workers", timeout=10) as answer:
+        assert not [worker for worker in json.load(answer) if worker["in_use"]]
+
+    again = shell(f"ics stop {run}")  # changes nothing, and tells nobody
+    assert (again.returncode, "nothing left to stop" in again.stderr) == (1, True)
+    assert len([one for one in outbox.read(aws.state) if run in one.message]) == 1
+    assert runs.summary(deployment, run) == summary
+
+
+def test_a_run_that_is_stopped_before_it_is_planned_has_a_summary_and_a_digest(
+    shell: Shell, aws: control.LocalAws, deployment: Deployment, demonstrated: str
+) -> None:
+    run = runs.new_run("stopped")
+    runs.start(deployment, run, {"prefix": f"s3://{deployment.images_bucket}/uploads/{demonstrated}/"})
+    # As somebody stops it in the console: the summary is still to be made.
+    deployment.states.stop_execution(executionArn=runs.execution_arn(deployment, run))
+    with pytest.raises(ClientError):
+        deployment.s3.head_object(Bucket=deployment.results_bucket, Key=paths.summary(run))
+    stopped = shell(f"ics stop {run} --json")
+    assert (stopped.returncode, json.loads(stopped.stdout)["planned"]) == (1, 0), stopped.stderr
+    (told,) = (one for one in outbox.read(aws.state) if run in one.message)
+    assert stopping.ERROR in (told.subject or "")
