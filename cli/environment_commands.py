@@ -1,4 +1,4 @@
-"""The commands about an environment: bring it up, say how it is, examine it, demonstrate it, bring it down."""
+"""The commands about an environment: bring it up, say how it is, examine it, bring it down."""
 
 import dataclasses
 
@@ -8,7 +8,6 @@ from cli import doctor as examination
 from cli import show
 from cli.deployment import LOCAL, ROOT, connect
 from cli.options import Env, Json, app, print_json, state
-from cli.run_commands import classify_paths
 from local import control, deploy
 
 
@@ -18,7 +17,7 @@ def up() -> None:
 
     Example: `ics up`
     """
-    show.out.print(f"ICS is up at {_up().endpoint_url}")
+    show.out.print(f"ICS is up at {bring_up().endpoint_url}")
     show.out.print(f"Next: {show.COMMAND} classify PATH...   or   {show.COMMAND} demo", style="dim")
 
 
@@ -86,19 +85,8 @@ def doctor(env: Env = LOCAL, json_: Json = False) -> None:
         raise typer.Exit(2)
 
 
-@app.command()
-def demo() -> None:
-    """Classify real handwritten digits and some that are none, and say what happens.
-
-    Example: `ics demo`
-    """
-    from cli.demo import run_demo  # noqa: PLC0415 - scikit-learn takes a second to import
-
-    _up()
-    raise typer.Exit(run_demo(state() / "demo", lambda folder: classify_paths([folder], {}, LOCAL, json_=False)))
-
-
-def _up() -> control.LocalAws:
+def bring_up() -> control.LocalAws:
+    """Start the local AWS and deploy into it, where that is not done yet; show how far it is."""
     with show.err.status("Starting the local AWS") as spinner:
         aws = control.start(state())
         deploy.deploy(aws, ROOT, spinner.update)

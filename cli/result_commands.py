@@ -2,17 +2,16 @@
 
 import json
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from cli import logs as log_lines
 from cli import runs as all_runs
 from cli import show
-from cli.deployment import LOCAL, Deployment, connect
+from cli.deployment import LOCAL, connect
 from cli.options import Env, Json, Run, app, print_json, state
-from ics import digest
-from local import outbox
+from cli.outcome import no_summary, sent
 
 
 @app.command()
@@ -96,35 +95,3 @@ def logs(
         show.log_line(line.at, line.function, line.record)
     if not found:
         show.err.print("Nothing was logged yet: CloudWatch Logs shows a line after some seconds.", style="dim")
-
-
-def sent(deployment: Deployment, run: str | None = None) -> list[dict[str, Any]]:
-    """The alerts, of one run or of all: locally what was delivered, on AWS what the summaries say was."""
-    if deployment.name == LOCAL:
-        return [
-            {"at": one.at, "to": one.endpoint, "subject": one.subject or "", "message": one.message}
-            for one in outbox.read(state())
-            if run is None or run in one.message
-        ]
-    found = [all_runs.summary(deployment, run)] if run else all_runs.summaries(deployment)
-    return [
-        {
-            "at": one["finished"],
-            "to": deployment.alert_topic,
-            "subject": digest.subject(deployment.name, one),
-            "message": digest.text(deployment.name, one),
-        }
-        for one in found
-        if one
-    ]
-
-
-def no_summary(execution: dict[str, Any]) -> None:
-    """Say why a run has no summary."""
-    if execution["status"] == "RUNNING":
-        show.problem(f"Run {execution['name']} is still running; it has no results yet.")
-    else:
-        show.problem(
-            f"Run {execution['name']} {execution['status']} without a summary: "
-            f"{execution.get('error', 'no error given')}: {execution.get('cause', '')}"
-        )

@@ -1,4 +1,4 @@
-"""The commands that make a run happen: classify, start, watch, stop; each may follow it to its end."""
+"""The commands that make a run happen: classify, start, watch, stop, demo; each may follow it to its end."""
 
 import json
 import sys
@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from cli import runs, show, stopping
-from cli.deployment import LOCAL, Deployment, connect
+from cli.deployment import LOCAL, connect
+from cli.environment_commands import bring_up
 from cli.options import Env, Json, Run, app, env_option, print_json, state
-from cli.result_commands import no_summary, sent
+from cli.outcome import every, finish, progress
 
 
 class Mode(StrEnum):
@@ -80,7 +80,7 @@ def start(
     run = runs.new_run("start")
     runs.start(deployment, run, request)
     if wait:
-        raise typer.Exit(_finish(deployment, run, json_))
+        raise typer.Exit(finish(deployment, run, json_))
     if json_:
         print_json({"run": run})
     else:
@@ -94,7 +94,7 @@ def watch(run: Run, env: Env = LOCAL, json_: Json = False) -> None:
 
     Example: `ics watch classify-20260721-101500-3f9a1c --env dev`
     """
-    raise typer.Exit(_finish(connect(env, state()), run, json_))
+    raise typer.Exit(finish(connect(env, state()), run, json_))
 
 
 @app.command()
@@ -105,10 +105,22 @@ def stop(run: Run, env: Env = LOCAL, json_: Json = False) -> None:
     """
     deployment = connect(env, state())
     with show.err.status("Stopping the run, and waiting for what is in flight"):
-        stopped = stopping.stop(deployment, run, every=_every(deployment))
+        stopped = stopping.stop(deployment, run, every=every(deployment))
     if not stopped and not json_:
         show.err.print("There was nothing left to stop.", style="dim")
-    raise typer.Exit(_finish(deployment, run, json_))
+    raise typer.Exit(finish(deployment, run, json_))
+
+
+@app.command()
+def demo() -> None:
+    """Classify real handwritten digits and some that are none, and say what happens.
+
+    Example: `ics demo`
+    """
+    from cli.demo import run_demo  # noqa: PLC0415 - scikit-learn takes a second to import
+
+    bring_up()
+    raise typer.Exit(run_demo(state() / "demo", lambda folder: classify_paths([folder], {}, LOCAL, json_=False)))
 
 
 def classify_paths(paths: list[Path], options: dict[str, Any], env: str, json_: bool) -> int:
@@ -123,59 +135,8 @@ def classify_paths(paths: list[Path], options: dict[str, Any], env: str, json_: 
         show.err.print(f"Left out {skipped:,} files that are no pictures by their names.", style="dim")
     deployment = connect(env, state())
     run = runs.new_run("classify")
-    with _progress() as progress:
-        task = progress.add_task("Uploading", total=len(pictures))
-        prefix = runs.upload(deployment, run, pictures, lambda: progress.advance(task))
+    with progress() as bar:
+        task = bar.add_task("Uploading", total=len(pictures))
+        prefix = runs.upload(deployment, run, pictures, lambda: bar.advance(task))
     runs.start(deployment, run, {"prefix": prefix, **options})
-    return _finish(deployment, run, json_)
-
-
-def _finish(deployment: Deployment, run: str, json_: bool) -> int:
-    """Follow the run to its end, show what came of it, and return the exit status."""
-    try:
-        _follow(deployment, run)
-    except KeyboardInterrupt:
-        show.problem(f"The run goes on. Look at it with: {show.COMMAND} results {run}{env_option(deployment.name)}")
-        return 130
-    summary = runs.summary(deployment, run)
-    if summary is None:
-        execution = runs.describe(deployment, run)
-        if json_:
-            print_json({"run": run, "status": execution["status"], **dict.fromkeys(runs.COUNTS, 0), "seconds": 0.0})
-        no_summary(execution)
-        return 1
-    if json_:
-        print_json({name: summary[name] for name in ("run", "status", *runs.COUNTS, "seconds")})
-    else:
-        if summary["planned"]:
-            show.images(runs.worst_first(runs.rows(deployment, summary)))
-            show.counts(summary)
-        for one in sent(deployment, run):
-            show.alert(one["subject"], one["message"], one["to"])
-        show.outcome(summary)
-    return 0 if summary["status"] == "SUCCEEDED" else 1
-
-
-def _follow(deployment: Deployment, run: str) -> None:
-    with _progress() as progress:
-        task = progress.add_task("Planning", total=None)
-        for now in runs.follow(deployment, run, every=_every(deployment)):
-            name = "Planning" if not now.total else "Classifying" if now.done < now.total else "Summarizing"
-            progress.update(task, description=name, completed=now.done, total=now.total or None)
-
-
-def _progress() -> Progress:
-    """Progress on stderr, where a terminal is; it leaves nothing behind."""
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-    )
-    return Progress(*columns, console=show.err, transient=True)
-
-
-def _every(deployment: Deployment) -> float:
-    """Seconds between two looks at a run: AWS limits how often it may be asked."""
-    return 0.25 if deployment.name == LOCAL else 2.0
+    return finish(deployment, run, json_)
