@@ -1,6 +1,6 @@
 """The one ASGI application behind the port: SageMaker's requests to the stand-in, all else to the emulator.
 
-`/_local/` is for the tests: `state-sizes`, `lambda-workers`, `endpoints`, and `faults` to rehearse bad days.
+`/_local/` is for the tests: `state-sizes`, `lambda-workers`, `endpoints`, `calls`, and `faults` to rehearse bad days.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 from ministack import app as emulator
 
+from local import calls
 from local.patches import lambda_workers, state_sizes
 from local.sagemaker import api
 from local.sagemaker.answers import Answer
@@ -40,6 +41,7 @@ class Gateway:
         if scope["type"] != "http":
             await emulator.app(scope, receive, send)
             return
+        receive, send = await calls.watch(scope, receive, send)
         answer = await self._answer(scope, receive)
         if answer is None:
             await emulator.app(scope, receive, send)
@@ -79,6 +81,8 @@ class Gateway:
             about: Any = state_sizes.sizes()
         elif what == "lambda-workers":
             about = lambda_workers.workers()
+        elif what == "calls":
+            about = calls.recorded()
         elif what == "endpoints":
             about = {
                 endpoint.name: {

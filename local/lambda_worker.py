@@ -150,7 +150,7 @@ class Worker:
             "_HANDLER": config.get("Handler", ""),
             "AWS_ACCESS_KEY_ID": os.environ["AWS_ACCESS_KEY_ID"],
             "AWS_SECRET_ACCESS_KEY": os.environ["AWS_SECRET_ACCESS_KEY"],
-            "AWS_SESSION_TOKEN": "local",
+            "AWS_SESSION_TOKEN": config["Role"],  # tells `local.calls` who is calling
             "AWS_REGION": os.environ["AWS_REGION"],
             "AWS_DEFAULT_REGION": os.environ["AWS_REGION"],
             "AWS_EXECUTION_ENV": f"AWS_Lambda_{config.get('Runtime', '')}",

@@ -12,6 +12,7 @@ from local.patches import (
     retries,
     sagemaker_resources,
     sns_integration,
+    state_machine_calls,
     state_sizes,
     stop_execution,
 )
@@ -32,3 +33,4 @@ def apply(state: Path, children: Children, hosting: Hosting) -> None:
     sns_integration.apply()
     sagemaker_resources.apply(hosting)
     bucket_denials.apply()
+    state_machine_calls.apply()

@@ -13,10 +13,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from local.sagemaker.hosting import Endpoint
+from local.sagemaker.hosting import Endpoint, Variant
 
-PutObject = Callable[[str, str, bytes], Awaitable[None]]
-"""Writes an S3 object: bucket, key, content."""
+PutObject = Callable[[str, str, str, bytes], Awaitable[None]]
+"""Writes an S3 object: the writer's role, bucket, key, content."""
 
 FLUSH_SECONDS = 1.0
 
@@ -26,10 +26,10 @@ class Capture:
 
     def __init__(self, put_object: PutObject) -> None:
         self._put_object = put_object
-        self._lines: dict[str, list[bytes]] = {}
+        self._lines: dict[tuple[str, str], list[bytes]] = {}  # by role and folder
         self._delivery: asyncio.Task[None] | None = None
 
-    def add(self, endpoint: Endpoint, variant: str, request: tuple[str, bytes], response: tuple[str, bytes],
+    def add(self, endpoint: Endpoint, variant: Variant, request: tuple[str, bytes], response: tuple[str, bytes],
             inference_id: str | None, attributes: str | None) -> None:  # fmt: skip
         """Keep one exchange, (content type, body) each way, where the endpoint's configuration wants it."""
         config = endpoint.capture
@@ -51,18 +51,18 @@ class Capture:
         if attributes:
             metadata["customAttributes"] = [attributes]
         line = {"captureData": data, "eventMetadata": metadata, "eventVersion": "0"}
-        folder = f"{config['DestinationS3Uri'].rstrip('/')}/{endpoint.name}/{variant}/{now:%Y/%m/%d/%H}"
-        self._lines.setdefault(folder, []).append(json.dumps(line).encode() + b"\n")
+        folder = f"{config['DestinationS3Uri'].rstrip('/')}/{endpoint.name}/{variant.name}/{now:%Y/%m/%d/%H}"
+        self._lines.setdefault((variant.role, folder), []).append(json.dumps(line).encode() + b"\n")
         if self._delivery is None or self._delivery.done():
             self._delivery = asyncio.create_task(self._deliver())
 
     async def _flush(self) -> None:
         while self._lines:
-            folder, lines = self._lines.popitem()
+            (role, folder), lines = self._lines.popitem()
             bucket, _, prefix = folder.removeprefix("s3://").partition("/")
             now = datetime.now(UTC)
             name = f"{now:%M-%S}-{now.microsecond // 1000:03d}-{uuid.uuid4()}.jsonl"
-            await self._put_object(bucket, f"{prefix}/{name}", b"".join(lines))
+            await self._put_object(role, bucket, f"{prefix}/{name}", b"".join(lines))
 
     async def _deliver(self) -> None:
         await asyncio.sleep(FLUSH_SECONDS)

@@ -15,8 +15,8 @@ from local.control import ACCOUNT, REGION
 from local.processes import Children
 from local.sagemaker.server import Command, ModelServer, ServerFailed, serving_command
 
-ReadObject = Callable[[str, str], bytes]
-"""An S3 object's content by bucket and key; raises KeyError where there is none."""
+ReadObject = Callable[[str, str, str], bytes]
+"""An S3 object's content by the reader's role, bucket and key; raises KeyError where there is none."""
 
 DRAIN_SECONDS = 60
 
@@ -31,11 +31,12 @@ class SageMakerError(Exception):
 
 @dataclass(frozen=True)
 class Variant:
-    """A production variant and its server."""
+    """A production variant, its server, and the ARN of its model's execution role."""
 
     name: str
     weight: float
     server: ModelServer
+    role: str
 
 
 @dataclass(frozen=True)
@@ -182,8 +183,7 @@ class Hosting:
         started: list[Variant] = []
         try:
             for variant in config["ProductionVariants"]:
-                server = self._start_server(name, variant)
-                started.append(Variant(variant["VariantName"], float(variant.get("InitialVariantWeight", 1)), server))
+                started.append(self._start(name, variant))  # noqa: PERF401  (on failure, what has started is stopped)
         except (ServerFailed, SageMakerError) as error:
             for variant in started:
                 variant.server.stop()
@@ -201,18 +201,20 @@ class Hosting:
         for variant in before.variants:
             threading.Thread(target=variant.server.stop, args=(DRAIN_SECONDS,), daemon=True).start()
 
-    def _start_server(self, endpoint: str, variant: Mapping[str, Any]) -> ModelServer:
+    def _start(self, endpoint: str, variant: Mapping[str, Any]) -> Variant:
         model = _known(self.models, "model", variant["ModelName"])
         container = model.get("PrimaryContainer") or model["Containers"][0]
         uri = container.get("ModelDataUrl") or container["ModelDataSource"]["S3DataSource"]["S3Uri"]
         bucket, _, key = uri.removeprefix("s3://").partition("/")
+        role = model.get("ExecutionRoleArn", "")
         try:
-            artifact = self._read_object(bucket, key)
+            artifact = self._read_object(role, bucket, key)
         except KeyError:
             raise SageMakerError("ValidationException", f"Could not find model data at {uri}.") from None
         folder = self._children.state / "endpoints" / endpoint / f"{variant['VariantName']}-{uuid.uuid4().hex[:8]}"
         environment = {"AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION, **(container.get("Environment") or {})}
-        return ModelServer(self._children, folder, artifact, environment, self._command)
+        server = ModelServer(self._children, folder, artifact, environment, self._command)
+        return Variant(variant["VariantName"], float(variant.get("InitialVariantWeight", 1)), server, role)
 
 
 def _known(records: Mapping[str, Any], kind: str, name: str) -> Any:

@@ -45,7 +45,7 @@ class Runtime:
             return response
         answered_type = response.headers.get("content-type", "application/octet-stream")
         self._capture.add(
-            endpoint, variant.name, (content_type, body), (answered_type, response.body),
+            endpoint, variant, (content_type, body), (answered_type, response.body),
             headers.get("x-amzn-sagemaker-inference-id"), attributes,
         )  # fmt: skip
         passed = {

@@ -52,9 +52,8 @@ class Cloud:
             FunctionName=name,
             Runtime=f"python3.{sys.version_info.minor}",
             Handler="index.handler",
-            Role=f"arn:aws:iam::{control.ACCOUNT}:role/any",
             Code={"ZipFile": archive.getvalue()},
-            **{"Timeout": 20, **settings},
+            **{"Timeout": 20, "Role": f"arn:aws:iam::{control.ACCOUNT}:role/any", **settings},
         )
         self.client("lambda").get_waiter("function_active_v2").wait(
             FunctionName=name, WaiterConfig={"Delay": 0.05, "MaxAttempts": 400}

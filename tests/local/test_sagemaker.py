@@ -303,7 +303,7 @@ def invoked(*variants):
 def test_a_model_has_its_time(monkeypatch):
     assert runtime.MODEL_SECONDS == 60
     monkeypatch.setattr(runtime, "MODEL_SECONDS", 0.01)
-    status, kind, body = invoked(Variant("v", 1, Silent()))
+    status, kind, body = invoked(Variant("v", 1, Silent(), "role"))
     assert (status, kind, body["OriginalStatusCode"]) == (424, "ModelError", 0)
     assert body["OriginalMessage"].startswith("Your invocation timed out while waiting for a response from container")
 

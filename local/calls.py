@@ -1,0 +1,121 @@
+"""Which role called which AWS API on which resource: the record against which `tests/` hold the policies.
+
+The emulator checks no rights. So every call that is made as a role is written down as IAM would judge it (principal,
+action, resource), whether it came as a request (`watch`) or an AWS service made it inside the emulator (`record`).
+A request names its role in its session token: what `local` gives to a Lambda function as AWS_SESSION_TOKEN is the ARN
+of its role, which every client sends along; the access key stays the account's, as the emulator wants it.
+"""
+
+import re
+import threading
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import parse_qs, unquote
+
+from ministack.core import iam_actions
+
+from local.control import ACCOUNT, REGION
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+KEPT = 200_000
+"""Distinct calls held in memory, some 100 MB; calls beyond are counted only."""
+
+_SIGNED_FOR = re.compile(rb"Credential=[^/]+/\d+/[^/]+/([^/]+)/aws4_request")
+_INVOCATIONS = re.compile(r"/endpoints/([^/]+)/invocations(?:-response-stream)?")
+
+_calls: dict[tuple[str, str, str], int] = {}
+_dropped = 0
+_mutex = threading.Lock()
+
+
+def record(role: str, action: str, resource: str) -> None:
+    """Count one call of `action` (`s3:GetObject`) on `resource`, an ARN, made as the role with the ARN `role`."""
+    global _dropped  # noqa: PLW0603
+    call = (role, action, resource)
+    with _mutex:
+        if call in _calls or len(_calls) < KEPT:
+            _calls[call] = _calls.get(call, 0) + 1
+        else:
+            _dropped += 1
+
+
+def recorded() -> dict[str, Any]:
+    """Return `calls`, a `{principal, action, resource, count}` each distinct call, and `dropped`, those beyond KEPT."""
+    names = ("principal", "action", "resource", "count")
+    with _mutex:
+        return {
+            "calls": [dict(zip(names, (*call, count), strict=True)) for call, count in _calls.items()],
+            "dropped": _dropped,
+        }
+
+
+async def watch(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> tuple[Receive, Send]:
+    """Record a request made as a role; return what the application is to receive from and to send to.
+
+    A call that is not understood is recorded on a resource that no policy allows, so that it does not go unseen.
+    """
+    role = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-amz-security-token"), "")
+    if not role.startswith("arn:"):  # the account itself, or a session of whoever deploys
+        return receive, send
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    signed = _SIGNED_FOR.search(headers.get("authorization", "").encode())
+    service = signed[1].decode() if signed else "unsigned"
+    invoked = _INVOCATIONS.fullmatch(scope["path"])
+    if service == "s3":
+        return receive, _watch_s3(role, scope, headers, send)
+    if service == "sagemaker" and invoked:
+        name = unquote(invoked[1]).lower()
+        record(role, "sagemaker:InvokeEndpoint", f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:endpoint/{name}")
+        return receive, send
+    body = await _body(receive)
+    query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    request = (service, scope["method"], scope["path"], headers, body, query)
+    action = iam_actions.extract_iam_action(*request) or f"{service}:{scope['method']} {scope['path']}"
+    record(role, action, iam_actions.extract_resource_arn(*request, REGION, ACCOUNT))
+    return _again(body, receive), send
+
+
+def _watch_s3(role: str, scope: MutableMapping[str, Any], headers: dict[str, str], send: Send) -> Send:
+    """Service Authorization Reference, "Actions, resources, and condition keys for Amazon S3".
+
+    S3 API reference, GetObject and HeadObject, "Permissions": that an object is not there is told (404, not 403) to
+    whoever may list the bucket.
+    """
+    bucket, _, key = scope["path"].removeprefix("/").partition("/")
+    method = scope["method"]
+    query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    bucket_arn = f"arn:aws:s3:::{bucket}"
+    action = iam_actions._s3_action(method, "/bucket/key" if key else "/bucket" if bucket else "/", query)
+    record(role, f"s3:{action or method}", f"{bucket_arn}/{key}" if key else bucket_arn)
+    for also, resource in iam_actions.s3_additional_checks(method, scope["path"], headers, b"", query):
+        record(role, also, resource)  # the source of a copy
+    if not key or method not in ("GET", "HEAD"):
+        return send
+
+    async def watched(message: MutableMapping[str, Any]) -> None:
+        if message.get("status") == 404:
+            record(role, "s3:ListBucket", bucket_arn)
+        await send(message)
+
+    return watched
+
+
+async def _body(receive: Receive) -> bytes:
+    chunks = []
+    while True:
+        message = await receive()
+        chunks.append(message.get("body", b""))
+        if not message.get("more_body"):
+            return b"".join(chunks)
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """What gives the body that was read already, and then what comes."""
+    unread = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def given() -> MutableMapping[str, Any]:
+        return unread.pop() if unread else await receive()
+
+    return given
