@@ -15,7 +15,7 @@ help: ## Show this list
 demo: .venv/installed node_modules/installed ## Classify real handwritten digits on this machine, explained
 	@ICS_COMMAND=$(BIN)/ics $(BIN)/ics demo
 
-test: lint types ## Check everything: style, types, unit, contract, infrastructure and end-to-end tests
+test: lint types .venv-checks/installed ## Check everything: style, types, unit, contract, infrastructure and end-to-end tests
 	@$(BIN)/python -c "import torch" 2>/dev/null || echo "torch is not installed: the training tests are left out (pip install -r requirements-train.txt)"
 	$(BIN)/pytest
 
@@ -51,6 +51,8 @@ deploy: .venv/installed node_modules/installed ## Deploy ENV to AWS with your cr
 lock: .venv/installed ## Pin every dependency anew, with hashes
 	$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-emit-find-links --no-annotate --custom-compile-command "make lock" requirements.in -o requirements.txt
+	$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-emit-find-links --no-annotate --custom-compile-command "make lock" requirements-checks.in -o requirements-checks.txt
 	@for file in lambdas/*/requirements.in serving/requirements.in; do \
 	  $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-emit-find-links --no-annotate --custom-compile-command "make lock" -c requirements.txt \
@@ -62,7 +64,7 @@ format: .venv/installed ## Format the code
 
 clean: ## Stop the local AWS, and remove all that these commands made
 	@[ ! -x $(BIN)/ics ] || $(BIN)/ics down
-	rm -rf .venv node_modules .ics build cdk.out* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf .venv .venv-checks node_modules .ics build cdk.out* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 
 # uv itself is taken from the lock file too, with its hash; then it installs the rest in seconds.
 .venv/installed: requirements.txt pyproject.toml
@@ -73,6 +75,13 @@ clean: ## Stop the local AWS, and remove all that these commands made
 	@[ -x $(BIN)/uv ] || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+# checkov pins a boto3 of its own, so it gets an environment of its own.
+.venv-checks/installed: requirements-checks.txt | .venv/installed
+	@echo "Installing checkov into .venv-checks"
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-checks
+	@$(BIN)/uv pip install --quiet --python .venv-checks/bin/python --require-hashes -r requirements-checks.txt
 	@touch $@
 
 node_modules/installed: package-lock.json

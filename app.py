@@ -5,6 +5,7 @@
 
 import aws_cdk as cdk
 
+from stacks.acknowledge import acknowledge
 from stacks.config import DeployConfig, load_config
 from stacks.data_stack import DataStack
 from stacks.model_stack import ModelStack
@@ -18,9 +19,13 @@ def build(app: cdk.App, config: DeployConfig) -> None:
     keep = config.removal == "retain"
 
     data = DataStack(app, f"{prefix}-data", config, env=target, termination_protection=keep)
-    model = ModelStack(app, f"{prefix}-model", config, env=target, results=data.buckets.results)
+    model = ModelStack(
+        app, f"{prefix}-model", config, env=target, results=data.buckets.results, topic=data.alerts.topic
+    )
     pipeline = PipelineStack(app, f"{prefix}-pipeline", config, env=target, buckets=data.buckets, alerts=data.alerts)
     pipeline.add_stack_dependency(model)  # a run needs its model's endpoint, which it knows by its computed name
+    for stack in (data, model, pipeline):
+        acknowledge(stack, {"W3005": "the CDK says a dependency twice, by reference and DependsOn: no fault"})
 
 
 if __name__ == "__main__":

@@ -8,11 +8,21 @@ from aws_cdk import aws_sns_subscriptions as subscriptions
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from stacks.acknowledge import acknowledge
+from stacks.alarm import alarm
 from stacks.config import DeployConfig
 
 # The AWS services that publish alerts. A topic under an AWS-managed key would silence both: that key's policy cannot
 # admit them (SNS Developer Guide, "Enable compatibility between event sources ... and encrypted topics").
 PUBLISHERS = ("cloudwatch.amazonaws.com", "events.amazonaws.com")
+
+KEPT_DAYS = 14  # the longest that SQS keeps a message
+UNREAD_DAYS = 3
+LEFT_FOR_PEOPLE = {
+    "CKV_AWS_27": "encrypted with keys that SQS manages, which checkov does not look for",
+    "AwsSolutions-SQS3": "whoever reads it decides on what cannot be read: there is no place further on",
+    "Serverless-SQSRedrivePolicy": "whoever reads it decides on what cannot be read: there is no place further on",
+}
 
 
 class Alerts(Construct):
@@ -37,20 +47,59 @@ class Alerts(Construct):
                 principals=publishers, actions=["sns:Publish"], resources=[self.topic.topic_arn], conditions=here
             )
         )
+        lost = self._undelivered(config)
         for address in config.alert_emails:
-            self.topic.add_subscription(subscriptions.EmailSubscription(address))
+            self.topic.add_subscription(subscriptions.EmailSubscription(address, dead_letter_queue=lost))
         for url in config.alert_https:
-            self.topic.add_subscription(subscriptions.UrlSubscription(url, protocol=sns.SubscriptionProtocol.HTTPS))
+            self.topic.add_subscription(
+                subscriptions.UrlSubscription(url, protocol=sns.SubscriptionProtocol.HTTPS, dead_letter_queue=lost)
+            )
         for name in config.alert_queues:
-            self.topic.add_subscription(subscriptions.SqsSubscription(self._queue(name), raw_message_delivery=True))
+            queue = self._queue(name, config)
+            self.topic.add_subscription(
+                subscriptions.SqsSubscription(queue, raw_message_delivery=True, dead_letter_queue=lost)
+            )
 
-    def _queue(self, name: str) -> sqs.Queue:
-        return sqs.Queue(
+    def _undelivered(self, config: DeployConfig) -> sqs.Queue:
+        """Where SNS leaves what a subscriber did not take after all its tries."""
+        queue = sqs.Queue(
+            self,
+            "Undelivered",
+            encryption=sqs.QueueEncryption.SQS_MANAGED,
+            enforce_ssl=True,
+            retention_period=cdk.Duration.days(KEPT_DAYS),
+        )
+        alarm(
+            queue,
+            "alerts-undelivered",
+            config,
+            self.topic,
+            metric=queue.metric_approximate_number_of_messages_visible(period=cdk.Duration.minutes(5)),
+            threshold=1,
+            says="An alert did not reach one of the topic's subscribers.",
+        )
+        acknowledge(queue, LEFT_FOR_PEOPLE)
+        return queue
+
+    def _queue(self, name: str, config: DeployConfig) -> sqs.Queue:
+        queue = sqs.Queue(
             self,
             name,
             queue_name=name,
             encryption=sqs.QueueEncryption.SQS_MANAGED,
             enforce_ssl=True,
-            retention_period=cdk.Duration.days(14),
+            retention_period=cdk.Duration.days(KEPT_DAYS),
             removal_policy=cdk.RemovalPolicy.DESTROY,  # named, so one left behind would block the next deployment
         )
+        alarm(
+            queue,
+            "alerts-unread",
+            config,
+            self.topic,
+            metric=queue.metric_approximate_age_of_oldest_message(period=cdk.Duration.minutes(5)),
+            threshold=cdk.Duration.days(UNREAD_DAYS).to_seconds(),
+            says=f"An alert has waited {UNREAD_DAYS} days in the queue {name}; after {KEPT_DAYS} it is gone.",
+            subject=name,
+        )
+        acknowledge(queue, LEFT_FOR_PEOPLE)
+        return queue

@@ -13,21 +13,24 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_assets as s3_assets
 from aws_cdk import aws_sagemaker as sagemaker
+from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from stacks.artifact import pack_artifact
+from stacks.buckets import CAPTURE_PREFIX
 from stacks.config import ROOT, DeployConfig
+from stacks.endpoint_alarms import EndpointAlarms
 from stacks.endpoint_role import endpoint_role
 from stacks.log_group import log_group
 from stacks.serving_image import serving_image
-
-CAPTURE_PREFIX = "capture"
 
 
 class Endpoint(Construct):
     """The endpoint of one of the environment's models, its traffic captured under `capture/` in `results`."""
 
-    def __init__(self, scope: Construct, model_name: str, config: DeployConfig, *, results: s3.IBucket) -> None:
+    def __init__(
+        self, scope: Construct, model_name: str, config: DeployConfig, *, results: s3.IBucket, topic: sns.ITopic
+    ) -> None:
         super().__init__(scope, model_name)
         name, settings = config.endpoint_name(model_name), config.models[model_name]
         image = serving_image(self, "Image", config, settings)
@@ -50,8 +53,11 @@ class Endpoint(Construct):
             primary_container=sagemaker.CfnModel.ContainerDefinitionProperty(
                 image=image.uri, model_data_source=_gzipped_tar(artifact)
             ),
+            enable_network_isolation=True,  # SageMaker fetches the artifact and captures; the container asks nobody
         )
-        model.model_name = self._versioned(name, model.execution_role_arn, model.primary_container)
+        model.model_name = self._versioned(
+            name, model.execution_role_arn, model.primary_container, model.enable_network_isolation
+        )
         model.node.add_dependency(role)
 
         endpoint_config = sagemaker.CfnEndpointConfig(
@@ -73,7 +79,7 @@ class Endpoint(Construct):
         )
         endpoint_config.add_resource_dependency(model)
 
-        alarm = _server_errors(self, name, settings.variant)
+        alarm = EndpointAlarms(self, "Alarms", config, topic, model=model_name, results=results).server_errors
         self.endpoint = sagemaker.CfnEndpoint(
             self,
             "Endpoint",
@@ -109,25 +115,6 @@ def _capture(percent: int, results: s3.IBucket) -> sagemaker.CfnEndpointConfig.D
         capture_content_type_header=config.CaptureContentTypeHeaderProperty(
             json_content_types=["application/json", "application/jsonlines"]
         ),
-    )
-
-
-def _server_errors(scope: Construct, endpoint_name: str, variant: str) -> cloudwatch.Alarm:
-    """Rings when the endpoint answers 5xx; no traffic is no error."""
-    metric = cloudwatch.Metric(
-        namespace="AWS/SageMaker",
-        metric_name="Invocation5XXErrors",
-        dimensions_map={"EndpointName": endpoint_name, "VariantName": variant},
-        period=cdk.Duration.minutes(1),
-        statistic="Sum",
-    )
-    return metric.create_alarm(
-        scope,
-        "ServerErrors",
-        alarm_description=f"{endpoint_name} answers with server errors; an update under way rolls back",
-        threshold=1,
-        evaluation_periods=1,
-        treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
     )
 
 

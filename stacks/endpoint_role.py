@@ -6,6 +6,7 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_assets as s3_assets
 from constructs import Construct
 
+from stacks.acknowledge import acknowledge_wildcards
 from stacks.serving_image import ServingImage
 
 
@@ -46,9 +47,15 @@ def endpoint_role(
             ),
             allow(actions=["ecr:GetAuthorizationToken"], resources=["*"]),  # ECR knows no resource for a login
         ]
-    return iam.Role(
+    role = iam.Role(
         scope,
         construct_id,
         assumed_by=iam.ServicePrincipal("sagemaker.amazonaws.com"),
         inline_policies={"Serve": iam.PolicyDocument(statements=statements)},
     )
+    acknowledge_wildcards(
+        role,
+        statements,
+        "SageMaker names what it captures, under one prefix; metrics and a registry login have no resource",
+    )
+    return role

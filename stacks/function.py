@@ -7,11 +7,24 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
+from stacks.acknowledge import acknowledge, acknowledge_wildcards
 from stacks.bundling import bundle, target_of
 from stacks.config import ConfigError, DeployConfig
 from stacks.log_group import log_group
 
 ENVIRONMENT_BYTES = 4096  # Lambda's quota for all of a function's environment variables
+# What the checks ask of any function, and why these, which only a state machine invokes, do without.
+UNUSED_BY_STEP_FUNCTIONS = {
+    "Serverless-LambdaDLQ": "invoked synchronously: the state machine sees each failure, retries and catches it",
+    "CKV_AWS_116": "invoked synchronously: the state machine sees each failure, retries and catches it",
+    "Serverless-LambdaTracing": "logs carry run and batch, and the execution's history times every state",
+    "CKV_AWS_115": "the Map's MaxConcurrency is the limit; a reservation would take from all the account's functions",
+    "CKV_AWS_117": "it calls AWS's own endpoints with signed requests and has nothing in a VPC to reach",
+    "CKV_AWS_173": "the settings are names and numbers, no secrets, and Lambda encrypts them at rest",
+}
+HOSTS_OWN = dict.fromkeys(
+    ("AwsSolutions-L1", "Serverless-LambdaLatestVersion"), "it runs on the Python of the machine that emulates AWS"
+)
 BUCKET_NAME_BYTES = 63  # what a bucket's name may become, where it is not known before deployment
 
 
@@ -47,7 +60,16 @@ def function(
         actions=["logs:CreateLogStream", "logs:PutLogEvents"],
         resources=[group.log_group_arn],  # ends in :*, which is the group's streams
     )
-    return lambda_.Function(
+    role = iam.Role(
+        scope,
+        f"{construct_id}Role",
+        assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
+        inline_policies={"Run": iam.PolicyDocument(statements=[log, *rights])},
+    )
+    acknowledge_wildcards(
+        role, rights, "objects get their names from people and runs: the prefix is as narrow as it is"
+    )
+    made = lambda_.Function(
         scope,
         construct_id,
         function_name=name,
@@ -55,14 +77,11 @@ def function(
         handler=f"lambdas.{folder}.handler.handler",
         runtime=lambda_.Runtime(f"python{target.python}", lambda_.RuntimeFamily.PYTHON),
         architecture=lambda_.Architecture.ARM_64 if target.architecture == "arm64" else lambda_.Architecture.X86_64,
-        role=iam.Role(
-            scope,
-            f"{construct_id}Role",
-            assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
-            inline_policies={"Run": iam.PolicyDocument(statements=[log, *rights])},
-        ),
+        role=role,
         log_group=group,
         environment=dict(environment),
         timeout=cdk.Duration.seconds(seconds),
         memory_size=memory,
     )
+    acknowledge(made, UNUSED_BY_STEP_FUNCTIONS | (HOSTS_OWN if target.is_host else {}))
+    return made

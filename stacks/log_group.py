@@ -6,6 +6,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
+from stacks.acknowledge import acknowledge
 from stacks.config import DeployConfig
 
 
@@ -17,4 +18,5 @@ def log_group(scope: Construct, construct_id: str, name: str, config: DeployConf
     group = logs.LogGroup(scope, construct_id, log_group_name=name, removal_policy=cdk.RemovalPolicy.DESTROY)
     # The level-2 property is an enumeration that cannot be made from a number of days.
     cast(logs.CfnLogGroup, group.node.default_child).retention_in_days = config.log_days
+    acknowledge(group, {"CKV_AWS_158": "CloudWatch Logs encrypts all groups; these hold ids and counts, no images"})
     return group

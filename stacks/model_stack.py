@@ -4,6 +4,7 @@ from typing import Any
 
 import aws_cdk as cdk
 from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from stacks.config import DeployConfig
@@ -14,8 +15,15 @@ class ModelStack(cdk.Stack):
     """Serves the environment's models; every endpoint captures its traffic into the results bucket."""
 
     def __init__(
-        self, scope: Construct, construct_id: str, config: DeployConfig, *, results: s3.IBucket, **properties: Any
+        self,
+        scope: Construct,
+        construct_id: str,
+        config: DeployConfig,
+        *,
+        results: s3.IBucket,
+        topic: sns.ITopic,
+        **properties: Any,
     ) -> None:
         super().__init__(scope, construct_id, **properties)
         for name in config.models:
-            Endpoint(self, name, config, results=results)
+            Endpoint(self, name, config, results=results, topic=topic)

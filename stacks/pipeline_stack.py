@@ -9,7 +9,9 @@ from stacks.alerts import Alerts
 from stacks.buckets import Buckets
 from stacks.classify_images import ClassifyImages
 from stacks.config import DeployConfig
+from stacks.dashboard import Dashboard
 from stacks.functions import Functions
+from stacks.run_alarms import RunAlarms
 
 
 class PipelineStack(cdk.Stack):
@@ -35,6 +37,16 @@ class PipelineStack(cdk.Stack):
             working=buckets.working,
             alerts=alerts,
         )
+        alarms = RunAlarms(
+            self,
+            "Alarms",
+            config,
+            alerts.topic,
+            state_machine=classify_images.state_machine,
+            state_machine_log=classify_images.log,
+            functions=functions.by_state,
+        )
+        Dashboard(self, "Dashboard", config, state_machine=classify_images.state_machine, alarms=alarms)
         for key, value in {
             "StateMachineArn": classify_images.state_machine.state_machine_arn,
             "DefaultModel": config.default_model,

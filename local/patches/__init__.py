@@ -7,6 +7,7 @@ from local.patches import (
     http_subscriptions,
     lambda_workers,
     map_paths,
+    metric_math_alarms,
     missing_paths,
     outbox,
     retries,
@@ -32,5 +33,6 @@ def apply(state: Path, children: Children, hosting: Hosting) -> None:
     http_subscriptions.apply()
     sns_integration.apply()
     sagemaker_resources.apply(hosting)
+    metric_math_alarms.apply()
     bucket_denials.apply()
     state_machine_calls.apply()

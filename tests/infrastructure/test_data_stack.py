@@ -7,7 +7,7 @@ def listed(value):
 
 def test_every_bucket_is_encrypted_private_and_owned(assembly):
     buckets = assembly.data.of("S3::Bucket")
-    assert len(buckets) == 3
+    assert len(buckets) == 4
     for bucket in buckets.values():
         (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
         assert rule["ServerSideEncryptionByDefault"]["SSEAlgorithm"] in ("AES256", "aws:kms")
@@ -33,6 +33,42 @@ def test_buckets_topic_and_queues_refuse_plain_http(assembly):
         assert {"Fn::GetAtt": [queue, "Arn"]} in refused
 
 
+def test_no_resource_policy_admits_everyone(assembly):
+    for logical_id, statement in assembly.data.statements():
+        if statement["Effect"] == "Allow":
+            assert "Principal" in statement, logical_id
+            assert statement["Principal"] not in ("*", {"AWS": "*"}), logical_id
+
+
+def test_every_queue_is_encrypted_and_keeps_alerts_as_long_as_sqs_can(assembly):
+    queues = assembly.data.of("SQS::Queue")
+    assert queues
+    for queue in queues.values():
+        assert queue["SqsManagedSseEnabled"] is True
+        assert queue["MessageRetentionPeriod"] == 14 * 24 * 3600
+
+
+def test_access_to_every_bucket_is_logged_in_one_that_forgets(assembly):
+    buckets = dict(assembly.data.of("S3::Bucket"))
+    (log_id,) = {
+        bucket["LoggingConfiguration"]["DestinationBucketName"]["Ref"]
+        for bucket in buckets.values()
+        if "LoggingConfiguration" in bucket
+    }
+    log = buckets.pop(log_id)
+    assert all("LoggingConfiguration" in bucket for bucket in buckets.values())
+    assert len({bucket["LoggingConfiguration"]["LogFilePrefix"] for bucket in buckets.values()}) == len(buckets)
+    assert any("ExpirationInDays" in rule for rule in log["LifecycleConfiguration"]["Rules"])
+    writers = [
+        statement
+        for _, statement in assembly.data.statements()
+        if statement.get("Principal") == {"Service": "logging.s3.amazonaws.com"}
+    ]
+    assert len(writers) == len(buckets)
+    for statement in writers:
+        assert statement["Condition"]["StringEquals"] == {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
+
+
 def test_working_data_expires_unversioned_and_kept_data_keeps_versions_for_a_while(assembly):
     data = assembly.data
     buckets = {
@@ -55,19 +91,13 @@ def test_working_data_expires_unversioned_and_kept_data_keeps_versions_for_a_whi
     ]
 
 
-def test_production_keeps_what_is_stateful(prod, local):
-    def policies(assembly):
-        kept = ("AWS::S3::Bucket", "AWS::KMS::Key")
-        working = assembly.data.body["Outputs"]["WorkingBucketName"]["Value"]["Ref"]
-        return {
-            resource[policy]
-            for logical_id, resource in assembly.data.resources.items()
-            if resource["Type"] in kept and logical_id != working
-            for policy in ("DeletionPolicy", "UpdateReplacePolicy")
-        }
-
-    assert policies(prod) == {"Retain"}
-    assert policies(local) == {"Delete"}
+def test_production_keeps_what_is_stateful(assembly):
+    outputs, resources = assembly.data.body["Outputs"], assembly.data.resources
+    stateful = [outputs[f"{bucket}BucketName"]["Value"]["Ref"] for bucket in ("Images", "Results")]
+    stateful += assembly.data.of("KMS::Key")
+    kept = "Retain" if assembly.environment == "prod" else "Delete"
+    for logical_id in stateful:
+        assert (resources[logical_id]["DeletionPolicy"], resources[logical_id]["UpdateReplacePolicy"]) == (kept, kept)
 
 
 def test_alarms_and_events_may_use_the_topic_and_its_key(assembly):
@@ -89,10 +119,10 @@ def test_alarms_and_events_may_use_the_topic_and_its_key(assembly):
 
 def test_the_local_environment_tells_an_address_and_a_queue(local):
     subscriptions = {item["Protocol"]: item for item in local.data.of("SNS::Subscription").values()}
+    assert all("deadLetterTargetArn" in item["RedrivePolicy"] for item in subscriptions.values())
     assert sorted(subscriptions) == ["email", "sqs"]
     assert subscriptions["email"]["Endpoint"] == "ops@example.com"
-    ((queue_id, queue),) = local.data.of("SQS::Queue").items()
-    assert queue["QueueName"] == "ics-local-alerts"
-    assert queue["SqsManagedSseEnabled"] is True
+    queues = {queue.get("QueueName"): queue_id for queue_id, queue in local.data.of("SQS::Queue").items()}
+    queue_id = queues["ics-local-alerts"]
     assert subscriptions["sqs"]["Endpoint"] == {"Fn::GetAtt": [queue_id, "Arn"]}
     assert subscriptions["sqs"]["RawMessageDelivery"] is True

@@ -7,6 +7,7 @@ from dataclasses import replace
 import aws_cdk as cdk
 import pytest
 from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sns as sns
 from aws_cdk.assertions import Template
 
 from stacks.artifact import pack_artifact
@@ -27,6 +28,14 @@ def test_the_endpoint_has_its_computed_name_and_captures_both_json_types(assembl
             "JsonContentTypes": ["application/json", "application/jsonlines"]
         }
         assert capture["DestinationS3Uri"]["Fn::Join"][1][-1] == "/capture"
+
+
+def test_the_container_has_no_network_and_server_errors_roll_an_update_back(assembly):
+    for model in assembly.model.of("SageMaker::Model").values():
+        assert model["EnableNetworkIsolation"] is True
+    for endpoint in assembly.model.of("SageMaker::Endpoint").values():
+        (alarm,) = endpoint["DeploymentConfig"]["AutoRollbackConfiguration"]["Alarms"]
+        assert assembly.model.of("CloudWatch::Alarm")[alarm["AlarmName"]["Ref"]]["MetricName"] == "Invocation5XXErrors"
 
 
 def test_the_order_is_role_model_configuration_endpoint(assembly):
@@ -86,7 +95,8 @@ def names():
         models = {"digits": replace(config.models["digits"], **changes)}
         config = replace(config, models=models, serving_image=serving_image or config.serving_image)
         stack = cdk.Stack(cdk.App(), "results")
-        model = ModelStack(stack, "model", config, results=s3.Bucket.from_bucket_name(stack, "Bucket", "results"))
+        results = s3.Bucket.from_bucket_name(stack, "Bucket", "results")
+        model = ModelStack(stack, "model", config, results=results, topic=sns.Topic(stack, "Topic"))
         resources = Template.from_stack(model).to_json()["Resources"].values()
         kinds = {"Model": "ModelName", "EndpointConfig": "EndpointConfigName", "Endpoint": "EndpointName"}
         return tuple(

@@ -12,6 +12,7 @@ from stacks import classify_images
 from stacks.config import ConfigError, load_config
 from stacks.data_stack import DataStack
 from stacks.pipeline_stack import PipelineStack
+from tests.infrastructure.templates import CONTEXT
 
 FOLDERS = {
     "PlanRun": "plan_run",
@@ -83,8 +84,7 @@ def listed(value):
     return value if isinstance(value, list) else [value]
 
 
-@pytest.fixture
-def place(assembly):
+def places(assembly):
     """A function that names what a policy's resource stands for, in words that hold in every environment."""
     exports = {
         output["Export"]["Name"]: output["Value"]
@@ -113,6 +113,11 @@ def place(assembly):
         return words.get(argument if function == "Ref" else argument[0], f"<{argument}>")
 
     return named
+
+
+@pytest.fixture
+def place(assembly):
+    return places(assembly)
 
 
 def granted(statements, place):
@@ -272,7 +277,7 @@ def test_the_outputs_the_command_reads(assembly):
 
 def pipeline_of(config):
     """The stack of a configuration, built in this process."""
-    app = cdk.App()
+    app = cdk.App(context=CONTEXT)
     data = DataStack(app, "data", config)
     return PipelineStack(app, "pipeline", config, buckets=data.buckets, alerts=data.alerts)
 
