@@ -74,6 +74,10 @@ _JPEG_SEGMENTS = {0xC0, 0xC1, 0xC2, 0xC4, 0xDA, 0xDB, 0xDD, 0xE0}
 _AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _JFIF_WITHOUT_THUMBNAIL = 16
 
+MAX_SCANS = 100
+"""Scans of one JPEG: cameras and encoders write 1 to 10, and each goes over the whole image, however few bytes it has.
+libtiff allows as many."""
+
 MAX_PROFILE = 4 * 1024 * 1024
 """Bytes of a colour profile that is looked at; the largest for print have 3 MB."""
 
@@ -153,12 +157,36 @@ def _decode(content: bytes, format_: str, spec: InputSpec, max_pixels: int) -> I
     width, height = image.size
     if width * height > max_pixels:
         raise TooManyPixels(f"{width} x {height} pixels; the limit is {max_pixels:,}")
+    if format_ == "TIFF":  # a tile is decoded whole, and may be larger than its image
+        width, height = (image.getexif().get(tag, 0) for tag in (ExifTags.Base.TileWidth, ExifTags.Base.TileLength))
+        if width * height > max_pixels:
+            raise TooManyPixels(f"tiles of {width} x {height} pixels; the limit is {max_pixels:,}")
     if format_ == "JPEG":
+        if _has_endless_scans(image, content):
+            raise CorruptImage(f"more than {MAX_SCANS} scans")
         image = _shrink(image, spec)
     image.load()
     with contextlib.suppress(Exception):  # unreadable metadata does not make the picture unreadable
         ImageOps.exif_transpose(image, in_place=True)
     return image
+
+
+def _has_endless_scans(image: Image.Image, content: bytes) -> bool:
+    """Whether a JPEG has more than MAX_SCANS, found as libjpeg finds them: what is no marker is skipped."""
+    progressive = "progressive" in image.info
+    if progressive and content.count(b"\xff\xda") <= MAX_SCANS:
+        return False
+    scans, at = 0, 2
+    while scans <= MAX_SCANS and (found := _AFTER_SCAN.search(content, at)):
+        at, kind = found.end(), content[found.end() - 1]
+        if kind == 0xD9:
+            break
+        if kind == 0xDA:
+            scans += 1
+            if not progressive and content[at + 2 : at + 3] == bytes((len(image.getbands()),)):
+                return False  # all components in one scan: libjpeg reads no other
+        at += int.from_bytes(content[at : at + 2], "big")
+    return scans > MAX_SCANS
 
 
 def _shrink(image: Image.Image, spec: InputSpec) -> Image.Image:

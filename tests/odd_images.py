@@ -48,6 +48,31 @@ def bombs() -> dict[str, bytes]:
     }
 
 
+def tile_bomb(side: int) -> bytes:
+    """A TIFF of one pixel, in a tile of side x side zeros, deflated a thousandfold."""
+    data = zlib.compress(bytes(side * side), 9)
+    tags = {
+        256: 1,
+        257: 1,
+        258: 8,
+        259: 8,
+        262: 1,
+        277: 1,
+        322: side,
+        323: side,
+        324: 8 + 2 + 10 * 12 + 4,
+        325: len(data),
+    }
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + data
+
+
+def scan_bomb(scans: int) -> bytes:
+    """A progressive JPEG that repeats its last scan: a hundred bytes each, that go over all of 64 million pixels."""
+    content = encoded(Image.new("L", (8000, 8000), 90), "JPEG", progressive=True)
+    return content[:-2] + content[content.rindex(b"\xff\xda") : -2] * scans + content[-2:]
+
+
 def icc_profile(red, green, blue, space: bytes = b"RGB ", gamma: float = 2.2) -> bytes:
     """An ICC profile, version 2.4: three primaries as XYZ (D50) with one gamma, or one grey curve."""
 

@@ -16,7 +16,7 @@ from PIL import Image, ImageCms
 from cli.deployment import Deployment
 from ics.contracts import ImageRef
 from tests.e2e.harness import Ended
-from tests.odd_images import bombs, encoded, icc_profile
+from tests.odd_images import bombs, encoded, icc_profile, scan_bomb, tile_bomb
 
 SAME = "the upright digit's label"
 ANY = "any label"
@@ -86,6 +86,8 @@ def contents(digit: Image.Image, other: Image.Image) -> dict[str, tuple[bytes, s
     found["without-profile.png"] = encoded(seen_by_profile_alone, "PNG"), ANY
     found["20000x1.jpg"] = encoded(Image.new("RGB", (20_000, 1), "navy"), "JPEG"), ANY
     found |= {f"bomb.{format_}": (bombs()[format_], "TooManyPixels") for format_ in ("PNG", "GIF", "WEBP")}
+    found["tile-bomb.tif"] = tile_bomb(9_000), "TooManyPixels"
+    found["scan-bomb.jpg"] = scan_bomb(200), "CorruptImage"
     found["truncated.jpg"] = encoded(photo, "JPEG")[:4_000], "TruncatedImage"
     found["truncated-progressive.jpg"] = encoded(photo, "JPEG", progressive=True)[:4_000], "TruncatedImage"
     found["page-and-png.png"] = b"<html>" + encoded(digit, "PNG"), "NotAnImage"

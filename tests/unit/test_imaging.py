@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageFile, ImageOps
 from sklearn.datasets import load_sample_image
 
 from ics.artifact import InputSpec
@@ -22,7 +22,7 @@ from ics.errors import (
     UnsupportedFormat,
 )
 from ics.imaging import MAX_PIXELS, prepare, sniff, wire_format
-from tests.odd_images import bombs, chunk, encoded, icc_profile, png
+from tests.odd_images import bombs, chunk, encoded, icc_profile, png, scan_bomb, tile_bomb
 
 # Pillow warns of unreadable metadata; in production the pixels still count.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
@@ -281,6 +281,36 @@ def test_bombs_are_refused_from_the_header(format_: str) -> None:
         prepare(content, RGB)
     grown_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown_kib < 32 * 1024
+
+
+def test_tiles_larger_than_their_image_are_refused_from_the_header() -> None:
+    content = tile_bomb(9_000)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(TooManyPixels, match="tiles of 9000 x 9000 pixels"):
+        prepare(content, GREY)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 32 * 1024
+    assert (pixels(prepare(tile_bomb(256), GREY)) == 0).all()
+
+
+@pytest.mark.parametrize("progressive", [True, False])
+def test_jpegs_of_endless_scans_are_refused_before_they_are_decoded(
+    progressive: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = scan_bomb(200)
+    if not progressive:  # one scan for each of two components is a sequential JPEG's way to have several
+        content = encoded(picture(64, 64), "JPEG", subsampling=0)
+        start = content.rindex(b"\xff\xda")
+        scan = b"\xff\xda\0\x08\x01\x01\0\0\x3f\0" + content[start + 14 : -2]
+        content = content[:start] + scan * 200 + b"\xff\xd9"
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("decoded"))
+    with pytest.raises(CorruptImage, match="more than 100 scans"):
+        prepare(content, PHOTO)
+
+
+@pytest.mark.parametrize("progressive", [True, False])
+def test_what_looks_like_scans_behind_a_picture_says_nothing(progressive: bool) -> None:
+    video = b"\xff\xda\0\0" * 500  # as in a motion photo
+    assert prepare(encoded(picture(90, 60), "JPEG", progressive=progressive) + video, PHOTO)
 
 
 def test_the_pixel_limit_is_the_callers() -> None:
