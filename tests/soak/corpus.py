@@ -1,7 +1,6 @@
 """Valid bodies to start from, a list a target, small, so that mutations hit what matters."""
 
 import base64
-import io
 import json
 import zlib
 
@@ -10,6 +9,7 @@ from PIL import Image, ImageCms
 
 from ics.contracts import Alternative, Box, Prediction
 from ics.wire import answer_line, request_line
+from tests.odd_images import encoded, tile_bomb
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
 
@@ -21,27 +21,28 @@ def images() -> list[bytes]:
     exif = Image.Exif()
     exif[0x0112] = 6
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    found = [_encoded(picture, format_) for format_ in FORMATS]
-    found += [_encoded(picture.convert("L"), format_) for format_ in FORMATS]
-    found += [_encoded(picture.convert("RGBA"), format_) for format_ in ("PNG", "WEBP", "TIFF")]
-    found += [_encoded(picture, format_, exif=exif) for format_ in ("JPEG", "PNG", "WEBP", "TIFF")]
-    found += [_encoded(picture, format_, icc_profile=profile) for format_ in ("JPEG", "PNG", "WEBP", "TIFF")]
-    found += [_encoded(picture, "TIFF", compression=name) for name in ("tiff_lzw", "tiff_adobe_deflate", "jpeg")]
+    found = [encoded(picture, format_) for format_ in FORMATS]
+    found += [encoded(picture.convert("L"), format_) for format_ in FORMATS]
+    found += [encoded(picture.convert("RGBA"), format_) for format_ in ("PNG", "WEBP", "TIFF")]
+    found += [encoded(picture, format_, exif=exif) for format_ in ("JPEG", "PNG", "WEBP", "TIFF")]
+    found += [encoded(picture, format_, icc_profile=profile) for format_ in ("JPEG", "PNG", "WEBP", "TIFF")]
+    found += [encoded(picture, "TIFF", compression=name) for name in ("tiff_lzw", "tiff_adobe_deflate", "jpeg")]
     found += [
-        _encoded(picture, format_, save_all=True, append_images=[picture.rotate(180)]) for format_ in ("GIF", "WEBP")
+        encoded(picture, format_, save_all=True, append_images=[picture.rotate(180)]) for format_ in ("GIF", "WEBP")
     ]
     found += [
-        _encoded(picture, "JPEG", progressive=True),
-        _encoded(picture.convert("CMYK"), "JPEG"),
-        _encoded(picture.convert("P"), "PNG"),
-        _encoded(picture.convert("1"), "PNG"),
-        _encoded(picture.convert("1"), "TIFF", compression="group4"),
-        _encoded(picture.convert("P"), "GIF", transparency=3),
-        _encoded(picture, "WEBP", lossless=True),
-        _encoded(Image.fromarray(np.arange(0, 60_000, 1_000, "uint16").reshape(6, 10)), "PNG"),
-        _encoded(Image.fromarray(np.linspace(0, 1, 60, dtype="float32").reshape(6, 10)), "TIFF"),
-        _encoded(picture.resize((300, 200)), "JPEG"),  # large enough to be shrunk while decoding
-        _encoded(picture.convert("L").resize((28, 28)), "PNG"),  # passes through
+        encoded(picture, "JPEG", progressive=True),
+        encoded(picture.convert("CMYK"), "JPEG"),
+        encoded(picture.convert("P"), "PNG"),
+        encoded(picture.convert("1"), "PNG"),
+        encoded(picture.convert("1"), "TIFF", compression="group4"),
+        encoded(picture.convert("P"), "GIF", transparency=3),
+        encoded(picture, "WEBP", lossless=True),
+        tile_bomb(32),  # a tiled TIFF, which Pillow does not write
+        encoded(Image.fromarray(np.arange(0, 60_000, 1_000, "uint16").reshape(6, 10)), "PNG"),
+        encoded(Image.fromarray(np.linspace(0, 1, 60, dtype="float32").reshape(6, 10)), "TIFF"),
+        encoded(picture.resize((300, 200)), "JPEG"),  # large enough to be shrunk while decoding
+        encoded(picture.convert("L").resize((28, 28)), "PNG"),  # passes through
     ]
     return found
 
@@ -85,9 +86,3 @@ def answers() -> list[bytes]:
     return [
         answer_line("ab", one) + answer_line("cd", other) for one, other in ((classified, boxed), (boxed, classified))
     ]
-
-
-def _encoded(image: Image.Image, format_: str, **options: object) -> bytes:
-    out = io.BytesIO()
-    image.save(out, format_, **options)
-    return out.getvalue()
