@@ -1,0 +1,85 @@
+"""All that the state machine's definition names may be called by its role, in every environment."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from ics import paths
+from tests.rights.policies import ENVIRONMENTS, Call, Rights, rights_of
+from tests.rights.unused import reason
+
+WHO = "classify-images"
+
+
+def needs(rights: Rights) -> Iterator[Call]:
+    """What the definition's states call. Refuses an integration that it does not know."""
+    ((logical_id, machine),) = rights.of("AWS::StepFunctions::StateMachine").items()
+    text = re.sub(
+        r"\$\{(\w+)\}",
+        lambda match: rights.resolve(machine["DefinitionSubstitutions"][match[1]]),
+        machine["DefinitionString"],
+    )
+    for state in _states(json.loads(text)["States"]):
+        parameters = state.get("Parameters", {})
+        match state.get("Resource"):
+            case "arn:aws:states:::lambda:invoke":
+                yield WHO, "lambda:InvokeFunction", parameters["FunctionName"]
+            case "arn:aws:states:::sns:publish":
+                yield from rights.implied((WHO, "sns:Publish", parameters["TopicArn"]))
+            case unknown:
+                assert unknown is None, f"which rights does {unknown} need?"
+        if "ItemReader" in state:
+            yield WHO, "s3:GetObject", _plan(rights, state["ItemReader"])
+        if state.get("ItemProcessor", {}).get("ProcessorConfig", {}).get("Mode") == "DISTRIBUTED":
+            yield from _distributed(rights.arn(logical_id))
+
+
+def _states(states: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for state in states.values():
+        assert "Branches" not in state
+        yield state
+        yield from _states(state.get("ItemProcessor", {}).get("States", {}))
+
+
+def _plan(rights: Rights, reader: dict[str, Any]) -> str:
+    """The object that the Map reads: where PlanRun, which says so in its answer, has put the plan."""
+    assert reader["Resource"] == "arn:aws:states:::s3:getObject"
+    assert reader["Parameters"] == {"Bucket.$": "$.plan.bucket", "Key.$": "$.plan.key"}
+    functions = rights.of("AWS::Lambda::Function").values()
+    (plan_run,) = (one for one in functions if one["FunctionName"].endswith("-plan-run"))
+    bucket = rights.resolve(plan_run["Environment"]["Variables"]["WORKING_BUCKET"])
+    return f"arn:aws:s3:::{bucket}/{paths.plan('any-run')}"
+
+
+def _distributed(machine: str) -> Iterator[Call]:
+    """Step Functions Developer Guide, "IAM policies for using Distributed Map state", redriving included.
+
+    A child's ARN is the execution's with the Map run's label or its state's name in it.
+    """
+    execution = machine.replace(":stateMachine:", ":execution:")
+    yield WHO, "states:StartExecution", machine
+    for one in (f"{execution}:any-run", f"{execution}/any-map:any-child"):
+        yield WHO, "states:DescribeExecution", one
+        yield WHO, "states:StopExecution", one
+    yield WHO, "states:RedriveExecution", f"{execution}/any-map:any-child"
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_the_role_may_do_what_the_definition_does(environment: str) -> None:
+    rights = rights_of(environment)
+    wanted = set(needs(rights))
+    assert {"lambda:InvokeFunction", "sns:Publish", "kms:Decrypt", "s3:GetObject"} < {action for _, action, _ in wanted}
+    assert not [refused for call in wanted if (refused := rights.refusal(call))]
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_without_any_one_of_its_statements_it_may_not(environment: str) -> None:
+    rights = rights_of(environment)
+    wanted = set(needs(rights))
+    for number, statement in enumerate(rights.statements[WHO]):
+        if not any(rights.refusal(call, without=number) for call in wanted):
+            grants = [grant for who, one, *grant in rights.grants() if (who, one) == (WHO, number)]
+            assert all(reason(WHO, *grant) for grant in grants), statement

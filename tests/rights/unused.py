@@ -1,0 +1,50 @@
+"""What is allowed though no test makes the call, and why: one row a reason.
+
+A row is whose right it is, the action, the resource pattern (each may hold wildcards), and who calls it when.
+"""
+
+from fnmatch import fnmatchcase
+
+LAMBDA_LOGS = "Lambda itself writes a function's log as its role; the emulator keeps logs without a call"
+SAGEMAKER_LOGS = "SageMaker's host writes the container's log and metrics; the stand-in's server writes a file"
+IMAGE_PULL = "SageMaker pulls the image from ECR; the local environment has none"
+LOG_DELIVERY = "Step Functions sets up the delivery of its log; the emulator delivers none"
+WHOLE = "granted with PutObject by `stacks.rights.write`; these functions put whole objects, and have no parts to abort"
+MISSING = "a file that is not there is told as missing, not as forbidden; what these functions read is there in any run"
+MANIFEST = "granted with GetObject on the images; PlanRun reads manifests, of which nobody names a version"
+OWN_REDRIVE = "granted with Stop and Describe; whoever redrives the run itself does so with rights of their own"
+
+WHOLE_WRITERS = (
+    "serialize-image-data",
+    "classify-image",
+    "filter-low-confidence",
+    "record-failure",
+    "summarize-run",
+)
+
+UNUSED = (
+    ("*", "logs:CreateLogStream", "*:log-group:/aws/lambda/*", LAMBDA_LOGS),
+    ("*", "logs:PutLogEvents", "*:log-group:/aws/lambda/*", LAMBDA_LOGS),
+    ("digits", "logs:*", "*:log-group:/aws/sagemaker/Endpoints/*", SAGEMAKER_LOGS),
+    ("digits", "cloudwatch:PutMetricData", "*", SAGEMAKER_LOGS),
+    ("digits", "ecr:*", "*", IMAGE_PULL),
+    ("classify-images", "logs:*", "*", LOG_DELIVERY),
+    ("classify-images", "states:RedriveExecution", "*:execution:*:[*]", OWN_REDRIVE),
+    ("plan-run", "s3:GetObjectVersion", "*:::Images/*", MANIFEST),
+    ("serialize-image-data", "s3:ListBucket", "*:::Working", MISSING),
+    ("filter-low-confidence", "s3:ListBucket", "*:::Working", MISSING),
+    *((who, "s3:AbortMultipartUpload", "*:::Working/runs/*", WHOLE) for who in WHOLE_WRITERS),
+    *((who, "s3:AbortMultipartUpload", "*:::Results/*", WHOLE) for who in WHOLE_WRITERS[2:]),
+)
+
+
+def reason(who: str, action: str, resource: str) -> str | None:
+    """Why this right is there, None where nobody says."""
+    return next(
+        (
+            why
+            for *row, why in UNUSED
+            if all(fnmatchcase(value, pattern) for value, pattern in zip((who, action, resource), row, strict=True))
+        ),
+        None,
+    )
