@@ -113,7 +113,7 @@ def log_line(at: datetime, function: str, record: Mapping[str, Any]) -> None:
     """One line of a function's log; long lines stay whole, so that they can be searched."""
     level, message = record.get("level", ""), record.get("message", "")
     rest = " ".join(
-        f"{name}={value}" for name, value in record.items() if name not in ("level", "message", "time", "run")
+        f"{name}={value}" for name, value in record.items() if name not in ("level", "message", "time", "run", "_aws")
     )
     line = Text(f"{at:%H:%M:%S}.{at.microsecond // 1000:03d} ", "dim") + Text(f"{function} ", "cyan")
     line.append(f"{level} " if level else "", "red" if level == "ERROR" else "dim")

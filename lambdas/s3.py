@@ -32,7 +32,7 @@ from ics.errors import (
 )
 from ics.records import receipt
 from lambdas import aws_http
-from lambdas.runtime import settings, store
+from lambdas.runtime import log, settings, store
 
 MAX_OBJECT_BYTES = aws_http.MAX_RESPONSE
 """Bytes read for one image: several are held at once."""
@@ -198,6 +198,9 @@ def write_rows(batch: Batch, rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
     overwrites both.
     """
     rows = list(rows)
+    for row in rows:
+        if row["decision"] == "failed":
+            log("image failed", "WARNING", **{name: row[name] for name in ("run", "batch", "image_id", "reason")})
     write_results(paths.rows(batch), b"".join(map(dump_line, rows)))
     done = receipt(batch, rows)
     write_working(paths.receipt(batch.run, batch.batch), dump_line(done))

@@ -12,6 +12,7 @@ from ics.staging import failed_rows
 from ics.summary import summary_of
 from lambdas.runtime import log, now, settings
 from lambdas.s3 import read_batch, read_working, write_results, write_rows
+from lambdas.summarize_run.metrics import count_run
 
 READERS = 32
 """Receipts read at once."""
@@ -28,10 +29,7 @@ def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
     places = {"results_bucket": config.results_bucket, "environment": config.environment}
     summary = summary_of(event, reduction, finished=now(), **places)
     write_results(paths.summary(event["run"]), dump_line(summary))
-    log(
-        "summarized",
-        **{name: summary[name] for name in ("run", "status", "planned", "accepted", "uncertain", "failed")},
-    )
+    count_run(config.environment, summary)
     small = ("run", "status", "planned", "accepted", "uncertain", "flagged", "failed", "seconds", "links")
     return {
         "outcome": {name: summary[name] for name in ("status", "error", "cause")},

@@ -1,0 +1,19 @@
+"""What a run counts in CloudWatch: images by decision, and how long it took, by environment and model."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ics.contracts import DECISIONS
+from lambdas.runtime import measure
+
+
+def count_run(environment: str, summary: Mapping[str, Any]) -> None:
+    """Metrics `PlannedImages`, `AcceptedImages` ... `RunSeconds`; a run that was not planned has the model `none`."""
+    images = {f"{name.title()}Images": (summary[name], "Count") for name in ("planned", *DECISIONS)}
+    measure(
+        "summarized",
+        {"Environment": environment, "Model": summary["model"] or "none"},
+        {**images, "RunSeconds": (summary["seconds"], "Seconds")},
+        run=summary["run"],
+        status=summary["status"],
+    )
