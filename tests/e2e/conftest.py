@@ -16,6 +16,11 @@ from local import control, deploy
 from tests.e2e.harness import Ended, hold
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests of rights come last: they judge what all others made the functions do."""
+    items.sort(key=lambda item: item.path.name == "test_rights.py")
+
+
 @pytest.fixture(scope="session")
 def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[control.LocalAws]:
     state = tmp_path_factory.mktemp("ics")

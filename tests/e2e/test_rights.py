@@ -1,0 +1,182 @@
+"""Every AWS call made so far is allowed to the role that made it, in every environment; every right is used.
+
+The embedded AWS checks no rights but records who called what (`local.calls`), through all end-to-end tests: these are
+the last to run. What they need themselves, they call themselves, so that they can also run alone.
+"""
+
+import json
+import re
+import time
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from cli.deployment import Deployment
+from ics import paths
+from ics.contracts import Batch, ImageRef, dump_line, fields_of
+from local.control import LocalAws
+from tests.e2e.harness import Ended
+from tests.rights.policies import ENVIRONMENTS, Call, Rights, matches, rights_of
+from tests.rights.test_state_machine import needs
+from tests.rights.unused import UNUSED, reason
+
+Put = Callable[[str, bytes], str]
+
+NO_BUCKET = "arn:aws:s3:::no-such-bucket-of-ours"
+"""What other tests ask for though it does not exist: nobody has rights on it."""
+
+
+@pytest.fixture(scope="module")
+def names(deployment: Deployment) -> dict[str, str]:
+    """The names that the templates know, by the physical names of the deployed buckets, topics, keys and roles."""
+    cloudformation = deployment.session.client("cloudformation", endpoint_url=deployment.endpoint_url)
+    kinds = ("AWS::S3::Bucket", "AWS::SNS::Topic", "AWS::KMS::Key", "AWS::IAM::Role")
+    return {
+        re.split("[:/]", resource["PhysicalResourceId"])[-1]: rights_of("local").name(resource["LogicalResourceId"])
+        for stack in ("data", "model", "pipeline")
+        for resource in cloudformation.describe_stack_resources(StackName=f"ics-local-{stack}")["StackResources"]
+        if resource["ResourceType"] in kinds
+    }
+
+
+@pytest.fixture(scope="module")
+def recorded(aws: LocalAws, everything: None, names: dict[str, str]) -> set[Call]:
+    """All calls so far, by the names of the local templates."""
+    whose = {role: who for who, role in rights_of("local").role_of.items()}
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        with urllib.request.urlopen(f"{aws.endpoint_url}/_local/calls", timeout=30) as answer:
+            found = json.load(answer)
+        assert found["dropped"] == 0
+        calls = {
+            (
+                whose[names[call["principal"].rpartition("/")[2]]],
+                call["action"],
+                re.sub("[^:/]+", lambda part: names.get(part[0], part[0]), call["resource"]),
+            )
+            for call in found["calls"]
+        }
+        if any((who, action) == ("digits", "s3:PutObject") for who, action, _ in calls):  # captured a second later
+            return calls
+        time.sleep(0.1)
+    return pytest.fail("nothing was captured")
+
+
+@pytest.fixture(scope="module")
+def everything(aws: LocalAws, deployment: Deployment, finish: Callable[..., Ended], digits: list[bytes]) -> None:
+    """Runs that need every right: each source, each kind of key, what is missing, what fails, what is large."""
+    bucket, folder = deployment.images_bucket, f"rights-{time.time_ns()}"
+
+    def put(name: str, content: bytes) -> str:
+        deployment.s3.put_object(Bucket=bucket, Key=f"{folder}/{name}", Body=content)
+        return f"s3://{bucket}/{folder}/{name}"
+
+    def broken(*faults: dict[str, Any]) -> None:
+        url = f"{aws.endpoint_url}/_local/faults/ics-local-digits"
+        urllib.request.urlopen(urllib.request.Request(url, json.dumps(faults).encode(), method="PUT"), timeout=10)
+
+    odd = [put("p/double//slash.png", digits[0]), put("p/plus+ %.png", digits[1]), put("p/text.png", b"milk, bread")]
+    version = deployment.s3.head_object(Bucket=bucket, Key=f"{folder}/p/plus+ %.png")["VersionId"]
+    versioned = {"s3_bucket": bucket, "s3_key": f"{folder}/p/plus+ %.png", "version": version}
+    assert finish({"images": [*odd, versioned, f"s3://{bucket}/{folder}/gone.png"]}).summary["failed"] == 2
+    try:
+        broken({"kind": "throttle"})
+        assert finish({"prefix": f"s3://{bucket}/{folder}/p/"}).summary["failed"] == 1
+        broken({"kind": "model_error", "status": 403, "times": 1000})
+        manifest = put("list.csv", f"bucket,key\n{bucket},{folder}/p/plus+ %.png\n".encode())
+        assert finish({"manifest": manifest}).summary["reasons"] == {"EndpointRefused": 1}
+    finally:
+        broken()
+    _upload_in_parts(bucket, folder, put, finish, digits)
+    _lose_a_batch(deployment, odd[1])
+
+
+def _upload_in_parts(bucket: str, folder: str, put: Put, finish: Callable[..., Ended], digits: list[bytes]) -> None:
+    """More than 8 MiB of images.jsonl are sent in parts, which are taken back where the manifest turns out bad."""
+    key = "long/" + "/".join("x" * 99 for _ in range(9)) + ".png"
+    put(key, digits[2])
+    lines = (json.dumps({"bucket": bucket, "key": f"{folder}/{key}"}) + "\n").encode() * 10_000
+    assert finish({"manifest": put("long.jsonl", lines), "mode": "tolerant"}).summary["failed"] == 0
+    assert finish({"manifest": put("bad.jsonl", lines + b"{}\n")}).execution["error"] == "InvalidManifest"
+
+
+def _lose_a_batch(deployment: Deployment, uri: str) -> None:
+    """A batch of which nothing is there but the plan, in the hands of each function that has to cope with it."""
+    functions = deployment.session.client("lambda", endpoint_url=deployment.endpoint_url)
+
+    def call(function: str, event: dict[str, Any]) -> dict[str, Any]:
+        answer = functions.invoke(FunctionName=f"ics-local-{function}", Payload=json.dumps(event))
+        payload: dict[str, Any] = json.loads(answer["Payload"].read())
+        assert "FunctionError" not in answer, payload
+        return payload
+
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    line = dump_line(fields_of(ImageRef(bucket, key)))
+    batch = Batch(f"lost-{time.time_ns()}", "2026-01-01T00:00:00Z", "digits", 0.94, 0, 0, len(line))
+    plan = {name: getattr(batch, name) for name in ("run", "batch", "offset", "length")}
+    for name, content in ((paths.images(batch.run), line), (paths.plan(batch.run), dump_line(plan))):
+        deployment.s3.put_object(Bucket=deployment.working_bucket, Key=name, Body=content)
+    state = {
+        **fields_of(batch), "planned": 1, "batches": 1, "mode": "strict", "tolerated_percent": 0,
+        "plan": {"bucket": deployment.working_bucket, "key": paths.plan(batch.run)},
+    }  # fmt: skip
+    event = {"run": batch.run, "started": batch.started, "execution": deployment.state_machine, "state": state}
+    assert call("summarize-run", event)["summary"]["failed"] == 1
+    assert call("record-failure", {**fields_of(batch), "error": {"Error": "Lost"}}) == {"images": 1}
+
+
+def _in(environment: str, call: Call) -> Call:
+    """The call as it would be made in another environment, which differs in the names it gives."""
+    who, action, resource = call
+    return who, action, re.sub(r"(?<=[:/])ics-local-", f"ics-{environment}-", resource)
+
+
+def _used(rights: Rights, recorded: set[Call]) -> set[Call]:
+    """What was called there or is called by the definition, and what that needs besides."""
+    calls = {_in(rights.environment, call) for call in recorded if not call[2].startswith(NO_BUCKET)}
+    return {needed for call in calls | set(needs(rights)) for needed in rights.implied(call)}
+
+
+def test_the_recording_tells_the_roles_apart(recorded: set[Call]) -> None:
+    assert {who for who, _, _ in recorded} == rights_of("local").statements.keys()
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_every_call_is_allowed_to_the_role_that_made_it(environment: str, recorded: set[Call]) -> None:
+    rights = rights_of(environment)
+    assert sorted(refused for call in _used(rights, recorded) if (refused := rights.refusal(call))) == []
+    assert all(rights.refusal(call) for call in recorded if call[2].startswith(NO_BUCKET))
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_every_right_is_used_or_has_its_reason(environment: str, recorded: set[Call]) -> None:
+    rights = rights_of(environment)
+    used = _used(rights, recorded)
+    idle = [
+        (who, action, resource)
+        for who, _, action, resource in rights.grants()
+        if not any(who == call[0] and matches((action, resource), call) for call in used)
+    ]
+    assert sorted(grant for grant in idle if not reason(*grant)) == []
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_a_call_is_denied_once_a_statement_is_dropped(environment: str, recorded: set[Call]) -> None:
+    rights = rights_of(environment)
+    used = _used(rights, recorded)
+    for who, statements in rights.statements.items():
+        for number, statement in enumerate(statements):
+            grants = [(action, resource) for *one, action, resource in rights.grants() if one == [who, number]]
+            covered = [call for call in used if call[0] == who and any(matches(grant, call) for grant in grants)]
+            if covered:
+                assert any(rights.refusal(call, without=number) for call in covered), statement
+            else:
+                assert all(reason(who, *grant) for grant in grants), statement
+
+
+def test_no_reason_is_left_over() -> None:
+    grants = {(who, *grant) for one in ENVIRONMENTS for who, _, *grant in rights_of(one).grants()}
+    for row in UNUSED:
+        assert any(reason(*grant) == row[-1] for grant in grants), row
