@@ -23,7 +23,7 @@ DEFINITION = ROOT / "statemachine" / "classify_images.asl.json"
 
 
 class ClassifyImages(Construct):
-    """The Standard state machine `ics-<environment>-classify-images`."""
+    """The Standard state machine `ics-<environment>-classify-images`, and the `log` of its errors."""
 
     def __init__(
         self,

@@ -13,8 +13,10 @@ from stacks.config import ConfigError, DeployConfig
 from stacks.log_group import log_group
 
 ENVIRONMENT_BYTES = 4096  # Lambda's quota for all of a function's environment variables
+BUCKET_NAME_BYTES = 63  # what a bucket's name may become, where it is not known before deployment
+
 # What the checks ask of any function, and why these, which only a state machine invokes, do without.
-UNUSED_BY_STEP_FUNCTIONS = {
+DONE_WITHOUT = {
     "Serverless-LambdaDLQ": "invoked synchronously: the state machine sees each failure, retries and catches it",
     "CKV_AWS_116": "invoked synchronously: the state machine sees each failure, retries and catches it",
     "Serverless-LambdaTracing": "logs carry run and batch, and the execution's history times every state",
@@ -22,10 +24,9 @@ UNUSED_BY_STEP_FUNCTIONS = {
     "CKV_AWS_117": "it calls AWS's own endpoints with signed requests and has nothing in a VPC to reach",
     "CKV_AWS_173": "the settings are names and numbers, no secrets, and Lambda encrypts them at rest",
 }
-HOSTS_OWN = dict.fromkeys(
+ON_THE_HOST = dict.fromkeys(
     ("AwsSolutions-L1", "Serverless-LambdaLatestVersion"), "it runs on the Python of the machine that emulates AWS"
 )
-BUCKET_NAME_BYTES = 63  # what a bucket's name may become, where it is not known before deployment
 
 
 def function(
@@ -83,5 +84,5 @@ def function(
         timeout=cdk.Duration.seconds(seconds),
         memory_size=memory,
     )
-    acknowledge(made, UNUSED_BY_STEP_FUNCTIONS | (HOSTS_OWN if target.is_host else {}))
+    acknowledge(made, DONE_WITHOUT | (ON_THE_HOST if target.is_host else {}))
     return made
