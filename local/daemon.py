@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import uvicorn
+import uvloop
 
 from local.control import ACCOUNT, RECORD, REGION
 from local.processes import Children
@@ -45,7 +46,8 @@ def serve(state: Path, children_lock: int, model_server: Command) -> None:
                        date_header=False, server_header=False, proxy_headers=False,
                        timeout_graceful_shutdown=2)
     )  # fmt: skip
-    asyncio.run(_serve(server, sockets, state, port))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(server, sockets, state, port))
     hosting.stop()
     (state / RECORD).unlink(missing_ok=True)
     children.end()
