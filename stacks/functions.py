@@ -38,9 +38,9 @@ class Functions(Construct):
             "MAX_PIXELS": str(config.max_pixels),
         }
         read_runs, write_runs = read(buckets.working, "runs/*"), write(buckets.working, "runs/*")
-        read_images = read(buckets.images, "*", versions=True)
-        for name in config.source_buckets:
-            read_images += read(s3.Bucket.from_bucket_name(self, name, name), "*", versions=True)
+        sources = [buckets.images, *(s3.Bucket.from_bucket_name(self, name, name) for name in config.source_buckets)]
+        read_manifests = [right for source in sources for right in read(source, "*")]
+        read_images = [right for source in sources for right in read(source, "*", versions=True)]
         write_rows, write_summary = write(buckets.results, "results/*"), write(buckets.results, "runs/*")
 
         # Each function times out no later than its state does, and so with an error of its own.
@@ -49,7 +49,7 @@ class Functions(Construct):
             seconds=900,
             memory=1024,
             settings="WORKING_BUCKET RESULTS_BUCKET MODELS DEFAULT_MODEL THRESHOLD BATCH_SOURCE_BYTES MAX_CONCURRENCY",
-            rights=[*read_images, *write_runs],
+            rights=[*read_manifests, *write(buckets.working, "runs/*", parts=True)],  # images.jsonl is streamed
         )
         self._add(
             "SerializeImageData",

@@ -17,7 +17,7 @@ def read(bucket: s3.IBucket, keys: str, *, versions: bool = False) -> list[iam.P
     ]
 
 
-def write(bucket: s3.IBucket, keys: str) -> list[iam.PolicyStatement]:
-    """Put objects that match `keys`; an object of several parts that fails is taken back."""
-    actions = ["s3:AbortMultipartUpload", "s3:PutObject"]
+def write(bucket: s3.IBucket, keys: str, *, parts: bool = False) -> list[iam.PolicyStatement]:
+    """Put objects that match `keys`; of several `parts` too, which are taken back where one fails."""
+    actions = ["s3:AbortMultipartUpload", "s3:PutObject"] if parts else ["s3:PutObject"]
     return [iam.PolicyStatement(actions=actions, resources=[bucket.arn_for_objects(keys)])]

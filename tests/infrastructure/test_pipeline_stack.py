@@ -31,13 +31,13 @@ SETTINGS = {
     "SummarizeRun": "ENVIRONMENT WORKING_BUCKET RESULTS_BUCKET",
 }
 READ = {"s3:ListBucket", "s3:GetObject"}
-WRITE = {"s3:PutObject", "s3:AbortMultipartUpload"}
+WRITE = {"s3:PutObject"}
 # What each function may do, by the place: `bucket` is the bucket itself, `bucket/keys` its objects.
 RIGHTS = {
     "PlanRun": {
         "images": {"s3:ListBucket"},
-        "images/*": {"s3:GetObject", "s3:GetObjectVersion"},
-        "working/runs/*": WRITE,
+        "images/*": {"s3:GetObject"},
+        "working/runs/*": WRITE | {"s3:AbortMultipartUpload"},
     },
     "SerializeImageData": {
         "images": {"s3:ListBucket"},
@@ -291,8 +291,9 @@ def test_the_environments_further_source_buckets_are_read_and_nothing_more():
             for statement in policy["PolicyDocument"]["Statement"]:
                 if "photos-of-others" in json.dumps(statement):
                     readers.setdefault(logical_id, set()).update(listed(statement["Action"]))
-    assert len(readers) == 2, "PlanRun lists and SerializeImageData reads"
-    assert all(actions == {"s3:ListBucket", "s3:GetObject", "s3:GetObjectVersion"} for actions in readers.values())
+    plan_run, serialize = sorted(readers.values(), key=len)
+    assert plan_run == {"s3:ListBucket", "s3:GetObject"}
+    assert serialize == plan_run | {"s3:GetObjectVersion"}
 
 
 def test_more_models_than_the_settings_hold_is_told_before_lambda_does():

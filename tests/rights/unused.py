@@ -9,18 +9,8 @@ LAMBDA_LOGS = "Lambda itself writes a function's log as its role; the emulator k
 SAGEMAKER_LOGS = "SageMaker's host writes the container's log and metrics; the stand-in's server writes a file"
 IMAGE_PULL = "SageMaker pulls the image from ECR; the local environment has none"
 LOG_DELIVERY = "Step Functions sets up the delivery of its log; the emulator delivers none"
-WHOLE = "granted with PutObject by `stacks.rights.write`; these functions put whole objects, and have no parts to abort"
 MISSING = "a file that is not there is told as missing, not as forbidden; what these functions read is there in any run"
-MANIFEST = "granted with GetObject on the images; PlanRun reads manifests, of which nobody names a version"
 OWN_REDRIVE = "granted with Stop and Describe; whoever redrives the run itself does so with rights of their own"
-
-WHOLE_WRITERS = (
-    "serialize-image-data",
-    "classify-image",
-    "filter-low-confidence",
-    "record-failure",
-    "summarize-run",
-)
 
 UNUSED = (
     ("*", "logs:CreateLogStream", "*:log-group:/aws/lambda/*", LAMBDA_LOGS),
@@ -30,11 +20,8 @@ UNUSED = (
     ("digits", "ecr:*", "*", IMAGE_PULL),
     ("classify-images", "logs:*", "*", LOG_DELIVERY),
     ("classify-images", "states:RedriveExecution", "*:execution:*:[*]", OWN_REDRIVE),
-    ("plan-run", "s3:GetObjectVersion", "*:::Images/*", MANIFEST),
     ("serialize-image-data", "s3:ListBucket", "*:::Working", MISSING),
     ("filter-low-confidence", "s3:ListBucket", "*:::Working", MISSING),
-    *((who, "s3:AbortMultipartUpload", "*:::Working/runs/*", WHOLE) for who in WHOLE_WRITERS),
-    *((who, "s3:AbortMultipartUpload", "*:::Results/*", WHOLE) for who in WHOLE_WRITERS[2:]),
 )
 
 
