@@ -7,7 +7,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/node_modules/.bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit e2e soak up down synth deploy lock format clean
+.PHONY: help demo test lint types unit e2e soak bench up down synth deploy lock format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ e2e: .venv/installed node_modules/installed ## Run the end-to-end tests
 soak: .venv/installed ## Send BODIES mutated bodies at all that reads what strangers wrote
 	@mkdir -p build/soak
 	$(BIN)/python -m tests.soak --bodies $(BODIES) 2>build/soak/decoders.log
+
+bench: .venv/installed node_modules/installed ## Measure what ICS costs beside the usual ways, and write docs/performance.md
+	@$(BIN)/python -m benchmarks
 
 up: .venv/installed node_modules/installed ## Start the local AWS and deploy into it
 	@ICS_COMMAND=$(BIN)/ics $(BIN)/ics up
