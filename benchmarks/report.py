@@ -84,7 +84,7 @@ def machine() -> str:
 
 def svg(figures: Sequence[Figure]) -> str:
     """Two bars a figure, the other and ICS, each pair scaled to its longer one."""
-    width, left, longest, step = 860, 28, 560, 112
+    width, left, longest, step = 940, 28, 540, 112
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{64 + step * len(figures)}" '
         f'viewBox="0 0 {width} {64 + step * len(figures)}" font-family="Helvetica, Arial, sans-serif">',
