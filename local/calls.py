@@ -69,7 +69,7 @@ async def watch(scope: MutableMapping[str, Any], receive: Receive, send: Send) -
         name = unquote(invoked[1]).lower()
         record(role, "sagemaker:InvokeEndpoint", f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:endpoint/{name}")
         return receive, send
-    body = await _body(receive)
+    body = await read_body(receive)
     query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
     request = (service, scope["method"], scope["path"], headers, body, query)
     action = iam_actions.extract_iam_action(*request) or f"{service}:{scope['method']} {scope['path']}"
@@ -102,7 +102,8 @@ def _watch_s3(role: str, scope: MutableMapping[str, Any], headers: dict[str, str
     return watched
 
 
-async def _body(receive: Receive) -> bytes:
+async def read_body(receive: Receive) -> bytes:
+    """The whole body of an ASGI request."""
     chunks = []
     while True:
         message = await receive()

@@ -55,17 +55,17 @@ class Gateway:
         path: str = scope["path"]
         invoked = _INVOCATIONS.fullmatch(path) if scope["method"] == "POST" else None
         if invoked:
-            body = await _body(receive)
+            body = await calls.read_body(receive)
             return await self._runtime.invoke(unquote(invoked[1]), _headers(scope), body)
         if path.startswith("/_local/faults/") and scope["method"] == "PUT":
-            self._faults.set(unquote(path.removeprefix("/_local/faults/")), json.loads(await _body(receive)))
+            self._faults.set(unquote(path.removeprefix("/_local/faults/")), json.loads(await calls.read_body(receive)))
             return Answer(204, {}, b"")
         if path.startswith("/_local/"):
             return self._about(path.removeprefix("/_local/"))
         target = next((value for name, value in scope["headers"] if name == b"x-amz-target"), b"")
         if target.startswith(b"SageMaker."):
             operation = target.decode("latin-1").partition(".")[2]
-            request = json.loads(await _body(receive) or b"{}")
+            request = json.loads(await calls.read_body(receive) or b"{}")
             return await asyncio.to_thread(self._control, operation, request)
         return None
 
@@ -101,12 +101,3 @@ class Gateway:
 
 def _headers(scope: Scope) -> dict[str, str]:
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-
-
-async def _body(receive: Receive) -> bytes:
-    chunks = []
-    while True:
-        message = await receive()
-        chunks.append(message.get("body", b""))
-        if not message.get("more_body"):
-            return b"".join(chunks)

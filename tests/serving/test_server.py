@@ -193,7 +193,6 @@ def wait_until_refused(port: int) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.skipif(not (ROOT / "models/digits/model.json").exists(), reason="models/digits is not trained yet")
 def test_the_shipped_model_reads_real_digits() -> None:
     from PIL import Image
     from sklearn.datasets import load_digits
