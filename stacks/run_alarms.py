@@ -20,6 +20,7 @@ from stacks.config import DeployConfig
 
 RUNBOOKS = ("run-ended-early", "run-untold", "function-errors", "function-throttles")
 NAMESPACE = "ICS"
+RETRIED = 10  # failures within five minutes; fewer are mended by a retry, or named in the run's digest
 UNTOLD = ("AlertNotSent", "SummaryFailed")  # the Fail states that end a run without its digest
 
 
@@ -74,8 +75,8 @@ class RunAlarms(Construct):
             config,
             topic,
             metric=self.errors,
-            threshold=1,
-            says="A function of the pipeline raised an error, ran out of memory or timed out.",
+            threshold=RETRIED,
+            says=f"Functions of the pipeline failed {RETRIED} times within five minutes; single failures are retried.",
         )
         alarm(
             self,
