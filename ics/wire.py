@@ -26,8 +26,6 @@ MAX_BODY = 6_291_456
 MAX_LINES = 1_000
 """Images of one body."""
 
-_LINE_OVERHEAD = len(b'{"id":"","image":""}\n')
-
 
 @dataclass(frozen=True, slots=True)
 class RequestImage:
@@ -46,11 +44,6 @@ def request_line(image_id: str, content: bytes) -> bytes:
 def request_id(line: bytes) -> str:
     """The id of a line that `request_line` made."""
     return line[len(b'{"id":"') : line.index(b'"', len(b'{"id":"'))].decode("ascii")
-
-
-def line_size(image_id: str, content: bytes) -> int:
-    """The bytes that `request_line` will need."""
-    return _LINE_OVERHEAD + len(image_id) + (len(content) + 2) // 3 * 4
 
 
 def cut_bodies(lines: Iterable[bytes], max_body: int = MAX_BODY, max_lines: int = MAX_LINES) -> Iterator[list[bytes]]:

@@ -12,6 +12,7 @@ from typing import Protocol
 from obstore.store import S3Store
 
 from ics.artifact import InputSpec, input_from_json
+from ics.routing import DEFAULT_THRESHOLD
 
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
@@ -34,7 +35,7 @@ class Settings:
     results_bucket: str = ""
     models: Mapping[str, ModelSettings] = field(default_factory=dict)
     default_model: str = ""
-    threshold: float = 0.94
+    threshold: float = DEFAULT_THRESHOLD
     batch_source_bytes: int = 256_000_000
     max_concurrency: int = 1
     max_pixels: int = 64_000_000

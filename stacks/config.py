@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ics.routing import DEFAULT_THRESHOLD
+
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENTS = ROOT / "environments"
 
@@ -84,7 +86,7 @@ class DeployConfig:
     max_concurrency: int
     lambda_: LambdaConfig
     models: Mapping[str, ModelConfig]
-    threshold: float = 0.94
+    threshold: float = DEFAULT_THRESHOLD
     batch_source_bytes: int = 256_000_000
     max_pixels: int = 64_000_000
     source_buckets: tuple[str, ...] = ()
