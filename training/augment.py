@@ -4,10 +4,42 @@ Batches are float32 [N, channels, height, width] in 0..1, ink light on black: wh
 """
 
 import math
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from training.recipe import Augmentation, RecipeError
+
+
+def augmented(
+    images: Tensor, targets: Tensor, changes: Sequence[Augmentation], generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """A batch after a recipe's changes, in their order: (inputs, target probabilities [.., classes]).
+
+    A change with a `share` is done to that part of the batch, its first rows. `nothing` is no change: it adds a share
+    of pictures of nothing, whose target is every class alike.
+
+    Raises:
+        RecipeError: there is no such change, or it takes other options.
+    """
+    for change in changes:
+        part = round(change.share * len(images))
+        try:
+            if change.name == "nothing":
+                blank = textures(part, *images.shape[1:], generator, **change.options)
+                even = torch.full((part, targets.shape[1]), 1 / targets.shape[1])
+                images, targets = torch.cat([images, blank]), torch.cat([targets, even])
+            elif change.name in CHANGES:
+                changed = CHANGES[change.name](images[:part], generator, **change.options) if part else images[:0]
+                images = torch.cat([changed, images[part:]])
+            else:
+                known = ", ".join(sorted([*CHANGES, "nothing"]))
+                raise RecipeError(f"augment.name: no augmentation {change.name!r}; there are: {known}")
+        except TypeError as error:
+            raise RecipeError(f"augment.{change.name}: {error}") from error
+    return images, targets
 
 
 def warp(  # one draw an image of each
@@ -77,8 +109,8 @@ def change_contrast(
     return (lift + images * (ink - lift) + torch.randn(images.shape, generator=generator) * grain).clamp(0, 1)
 
 
-def textures(count: int, height: int, width: int, generator: torch.Generator) -> Tensor:
-    """Pictures of nothing, one channel: blank grounds, gradients, blobs, textures and noise, at random contrast.
+def textures(count: int, channels: int, height: int, width: int, generator: torch.Generator) -> Tensor:
+    """Pictures of nothing, all channels alike: blank grounds, gradients, blobs, textures and noise, at random contrast.
 
     Random fields are drawn on grids from 1 x 1 (blank) to full size and enlarged; half of them are cut to two tones.
     """
@@ -91,4 +123,14 @@ def textures(count: int, height: int, width: int, generator: torch.Generator) ->
             field = (field > field.median()).float()
         dark, light = torch.rand(2, generator=generator).sort().values
         fields.append(dark + field * (light - dark))
-    return torch.cat(fields) if fields else torch.empty(0, 1, height, width)
+    fields = torch.cat(fields) if fields else torch.empty(0, 1, height, width)
+    return fields.expand(-1, channels, -1, -1)
+
+
+CHANGES: Mapping[str, Callable[..., Tensor]] = {
+    "stroke": change_stroke,
+    "warp": warp,
+    "resolution": lower_resolution,
+    "contrast": change_contrast,
+}
+"""What recipes call the changes: each takes images and a generator, and options of its own."""

@@ -1,17 +1,23 @@
-"""Labelled images: loaded, checked, split. Augmentation comes after the split and elsewhere, so it cannot leak."""
+"""Labelled images in their parts, checked and split. Augmentation comes after the split, so it cannot leak."""
 
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
-from sklearn.datasets import load_digits, load_sample_images
 
 
 class DataError(ValueError):
     """The data set at hand is missing, incomplete or not what its format promises."""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file or row that could not be used, and why."""
+
+    source: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -35,72 +41,40 @@ class Labelled:
         return type(self)(self.images[rows], self.labels[rows])
 
 
-def load_mnist(path: Path) -> tuple[Labelled, Labelled]:
-    """Read MNIST's training and test images from an npz with `train_x`, `train_y`, `test_x`, `test_y`.
+@dataclass(frozen=True)
+class Dataset:
+    """One labelled data set in its parts; no image is in two of them.
 
-    Images are [N, 28, 28] uint8, white ink on black. Raises DataError where the file is missing, lacks an array, or
-    holds another shape or a label outside 0..9.
+    `train` is learned from, `validation` chooses and calibrates, `test` is measured once and `described` in words.
+    `labels` names the classes. `elsewhere` holds images of other sources, by description, and shows how far the
+    figures carry. `nothing` holds pictures of none of the classes, by description, uint8 [N, height, width, channels],
+    which nobody should be sure about. `skipped` is what could not be read.
     """
-    if not path.is_file():
-        raise DataError(f"no such file: {path}")
-    with np.load(path, allow_pickle=False) as arrays:
-        if missing := {"train_x", "train_y", "test_x", "test_y"} - set(arrays.files):
-            raise DataError(f"{path} lacks the arrays {', '.join(sorted(missing))}")
-        parts = [
-            Labelled(arrays[f"{part}_x"][..., np.newaxis], arrays[f"{part}_y"].astype(np.int64))
-            for part in ("train", "test")
-        ]
-    for part in parts:
-        if part.images.shape[1:] != (28, 28, 1):
-            raise DataError(f"{path} holds images of shape {part.images.shape[1:3]}, not 28 x 28")
-        if not np.isin(part.labels, np.arange(10)).all():
-            raise DataError(f"{path} holds labels outside 0..9")
-    train, test = parts
-    return train, test
+
+    labels: tuple[str, ...]
+    train: Labelled
+    validation: Labelled
+    test: Labelled
+    described: str
+    elsewhere: Mapping[str, Labelled] = field(default_factory=dict)
+    nothing: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
+    skipped: tuple[Skipped, ...] = ()
 
 
-def split(labelled: Labelled, validation: int, seed: int) -> tuple[Labelled, Labelled]:
-    """Part the rows at random into (train, validation), disjoint and complete, with `validation` rows in the second.
+def split(labelled: Labelled, share: float, seed: int) -> tuple[Labelled, Labelled]:
+    """Part the rows at random into (rest, kept aside), disjoint and complete, with a `share` of each class in the second.
 
-    Raises DataError where that leaves either side empty.
+    A class has at least one image on either side.
+
+    Raises:
+        DataError: a class has one image only, so that one side would have none of it.
     """
-    if not 0 < validation < len(labelled):
-        raise DataError(f"cannot keep {validation} of {len(labelled)} images for validation")
-    rows = np.random.default_rng(seed).permutation(len(labelled))
-    return labelled.take(rows[validation:]), labelled.take(rows[:validation])
-
-
-def load_sklearn_digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """scikit-learn's 1,797 digits by other writers: uint8 [N, 8, 8], white ink on black, and their labels."""
-    digits = load_digits()
-    return np.round(digits.images * (255 / 16)).astype(np.uint8), digits.target.astype(np.int64)
-
-
-def load_photograph_squares(side: int = 61) -> list[NDArray[np.uint8]]:
-    """Squares uint8 [side, side, 3] that tile scikit-learn's two sample photographs, a temple and a flower."""
-    return [
-        photograph[top : top + side, left : left + side]
-        for photograph in load_sample_images().images
-        for top in range(0, photograph.shape[0] - side + 1, side)
-        for left in range(0, photograph.shape[1] - side + 1, side)
-    ]
-
-
-def centred_like_mnist(ink: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """One digit [height, width], white on black, at MNIST's size and place: [28, 28].
-
-    As MNIST was made (LeCun, Cortes, Burges): the ink's bounding box is scaled to fit 20 x 20 pixels, aspect kept, and
-    placed so that its centre of mass is the centre of 28 x 28.
-    """
-    rows, columns = np.nonzero(ink)
-    ink = ink[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
-    scale = 20 / max(ink.shape)
-    width, height = (max(1, round(side * scale)) for side in ink.shape[::-1])
-    fitted = np.asarray(Image.fromarray(ink).resize((width, height), Image.Resampling.BICUBIC))
-    weights = fitted / fitted.sum()
-    top = round(13.5 - float(weights.sum(axis=1) @ np.arange(height)))
-    left = round(13.5 - float(weights.sum(axis=0) @ np.arange(width)))
-    top, left = min(max(top, 0), 28 - height), min(max(left, 0), 28 - width)
-    canvas = np.zeros((28, 28), np.uint8)
-    canvas[top : top + height, left : left + width] = fitted
-    return canvas
+    generator = np.random.default_rng(seed)
+    rows = generator.permutation(len(labelled))
+    aside = np.zeros(len(labelled), bool)
+    for label in np.unique(labelled.labels):
+        of_class = rows[labelled.labels[rows] == label]
+        if len(of_class) < 2:
+            raise DataError(f"class {label} has one image only: it cannot be in two parts; add images or leave it out")
+        aside[of_class[: min(max(1, round(share * len(of_class))), len(of_class) - 1)]] = True
+    return labelled.take(rows[~aside[rows]]), labelled.take(rows[aside[rows]])

@@ -1,5 +1,7 @@
 """Networks: float32 images in 0..1 [N, channels, height, width] to logits [N, classes]."""
 
+from collections.abc import Callable, Mapping, Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -32,7 +34,7 @@ class SmallResidualNet(nn.Module):
     batch does not promise.
     """
 
-    def __init__(self, classes: int, inputs: int = 1, channels: tuple[int, int, int] = (24, 40, 80)) -> None:
+    def __init__(self, classes: int, inputs: int = 1, channels: Sequence[int] = (16, 24, 48)) -> None:
         super().__init__()
         full, half, quarter = channels
         self.features = nn.Sequential(
@@ -47,3 +49,26 @@ class SmallResidualNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Logits [N, classes] of images [N, inputs, height, width] in 0..1."""
         return self.head(self.features(images * 2 - 1))
+
+
+class BasicNet(nn.Module):
+    """The plain CNN everyone begins with: three convolutions, each halving the size, and two layers on the rest."""
+
+    def __init__(self, classes: int, inputs: int = 1, channels: Sequence[int] = (16, 32, 64), hidden: int = 64) -> None:
+        super().__init__()
+        first, second, third = channels
+        self.features = nn.Sequential(
+            _conv(inputs, first), nn.MaxPool2d(2), _conv(first, second), nn.MaxPool2d(2), _conv(second, third)
+        )
+        # 1 x 1 convolutions, for the sake of equal bits in any batch: see SmallResidualNet
+        self.head = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1), nn.Conv2d(third, hidden, 1), nn.ReLU(), nn.Conv2d(hidden, classes, 1), nn.Flatten()
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [N, classes] of images [N, inputs, height, width] in 0..1."""
+        return self.head(self.features(images * 2 - 1))
+
+
+NETS: Mapping[str, Callable[..., nn.Module]] = {"basic": BasicNet, "residual": SmallResidualNet}
+"""What recipes call the networks of classifiers: each takes the numbers of classes and of channels, and options."""

@@ -1,6 +1,7 @@
 """The one training loop: deterministic by seed, stopped early, safe to interrupt after any epoch and to resume."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,9 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from training.data import Labelled
-from training.recipe import Recipe
+from training.recipe import Schedule
 
 
 class ResumeError(ValueError):
@@ -20,20 +19,31 @@ class ResumeError(ValueError):
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """How long and how fast to learn.
+class Task:
+    """What the loop learns.
 
-    AdamW under one learning-rate cycle (Smith 2018) that peaks at `peak_rate`. Validation looks at an exponential
-    moving average of the weights, decaying by `ema_decay` a step, and training stops `patience` epochs after its best.
+    `net()` makes the untrained network. `batches(epoch, generator)` gives the `steps` batches of an epoch, augmented:
+    inputs as the network takes them and whatever targets `loss(outputs, targets)` compares its outputs with; all that
+    is random in them comes from `generator`. `validate(net)` is the loss and the `metric` on held-out images; the
+    epoch with the lowest loss wins. `identity` tells data sets apart: a checkpoint of another is not resumed.
     """
 
-    epochs: int = 20
-    batch: int = 256
-    peak_rate: float = 4e-3
-    weight_decay: float = 0.01
-    ema_decay: float = 0.998
-    patience: int = 6
-    seed: int = 0
+    name: str
+    net: Callable[[], nn.Module]
+    steps: int
+    batches: Callable[[int, torch.Generator], Iterator[tuple[Tensor, Any]]]
+    loss: Callable[[Tensor, Any], Tensor]
+    validate: Callable[[nn.Module], tuple[float, float]]
+    metric: str
+    identity: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained network in evaluation mode, and what was seen on the way: a mapping an epoch, for the curves."""
+
+    net: nn.Module
+    history: list[dict[str, float]]
 
 
 @dataclass
@@ -41,6 +51,7 @@ class _Best:
     loss: float = float("inf")
     epoch: int = -1
     weights: dict[str, Tensor] | None = None
+    history: list[dict[str, float]] = field(default_factory=list)
 
 
 def as_input(images: Tensor) -> Tensor:
@@ -49,80 +60,74 @@ def as_input(images: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def logits(net: nn.Module, images: Tensor, batch: int = 500) -> Tensor:
-    """A network's answers [N, classes] for uint8 [N, height, width, channels]."""
+def outputs(net: nn.Module, images: Tensor, batch: int = 500) -> Tensor:
+    """A network's answers, image by image, for uint8 [N, height, width, channels]."""
     net.eval()
     return torch.cat([net(as_input(part)) for part in images.split(batch)])
 
 
-def fit(
-    recipe: Recipe,
-    train: Labelled,
-    validation: Labelled,
-    schedule: Schedule,
-    checkpoint: Path,
-    console: Console,
-    *,
-    resume: bool = False,
-) -> nn.Module:
+def fit(task: Task, schedule: Schedule, checkpoint: Path, console: Console, *, resume: bool = False) -> Fitted:
     """Train a fresh network and return its averaged weights of the epoch with the lowest validation loss.
 
     Writes `checkpoint` after every epoch, atomically; with `resume` it goes on from there and, on the same machine and
     number of threads, ends with the same weights to the bit as if it had never stopped.
 
-    Raises ResumeError where `resume` finds no checkpoint, or one of another recipe, schedule or data set.
+    Raises:
+        ResumeError: `resume` finds no checkpoint, or one of another recipe, schedule or data set.
     """
     torch.manual_seed(schedule.seed)
-    net = recipe.build().to(memory_format=torch.channels_last)
+    net = task.net().to(memory_format=torch.channels_last)
     averaged = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(schedule.ema_decay), use_buffers=True)
-    optimizer = torch.optim.AdamW(net.parameters(), lr=schedule.peak_rate, weight_decay=schedule.weight_decay)
-    steps = -(-len(train) // schedule.batch)
+    learned = [parameter for parameter in net.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(learned, lr=schedule.peak_rate, weight_decay=schedule.weight_decay)
     rate = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, schedule.peak_rate, total_steps=steps * schedule.epochs, pct_start=0.25
+        optimizer, schedule.peak_rate, total_steps=task.steps * schedule.epochs, pct_start=0.25
     )
     parts: dict[str, Any] = {"net": net, "averaged": averaged, "optimizer": optimizer, "rate": rate}
-    identity = {"recipe": recipe.name, "images": len(train), **asdict(schedule)}
+    identity = {"task": task.name, **task.identity, **asdict(schedule)}
     best, first = _restore(checkpoint, identity, parts) if resume else (_Best(), 0)
-    images, labels = torch.from_numpy(train.images), torch.from_numpy(train.labels)
-    held_images, held_labels = torch.from_numpy(validation.images), torch.from_numpy(validation.labels)
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("", total=steps * schedule.epochs, completed=steps * first)
+        bar = progress.add_task("", total=task.steps * schedule.epochs, completed=task.steps * first)
         for epoch in range(first, schedule.epochs):
             if best.epoch >= 0 and epoch - best.epoch > schedule.patience:
                 console.print(f"no better for {schedule.patience} epochs: stopped")
                 break
             # one generator an epoch, so that a resumed epoch draws what it would have drawn
             generator = torch.Generator().manual_seed(schedule.seed * 1_000_003 + epoch)
+            torch.manual_seed(schedule.seed * 1_000_003 + epoch)  # for dropout
             net.train()
             total = 0.0
-            for step, rows in enumerate(torch.randperm(len(images), generator=generator).split(schedule.batch), 1):
-                inputs, targets = recipe.batch(as_input(images[rows]), labels[rows], generator)
-                loss = F.cross_entropy(net(inputs.contiguous(memory_format=torch.channels_last)), targets)
+            for step, (inputs, targets) in enumerate(task.batches(epoch, generator), 1):
+                loss = task.loss(net(inputs.contiguous(memory_format=torch.channels_last)), targets)
                 optimizer.zero_grad()
                 loss.backward()
+                nn.utils.clip_grad_norm_(learned, 5.0)
                 optimizer.step()
                 rate.step()
                 averaged.update_parameters(net)
                 total += loss.item()
                 progress.update(bar, advance=1, description=f"epoch {epoch + 1}, loss {total / step:.4f}")
-            answers = logits(averaged, held_images)
-            held_loss = F.cross_entropy(answers, held_labels).item()
-            accuracy = (answers.argmax(1) == held_labels).float().mean().item()
+            held_loss, metric = task.validate(averaged)
+            best.history.append(
+                {"epoch": epoch + 1, "loss": total / task.steps, "validation loss": held_loss, task.metric: metric}
+            )
             if held_loss < best.loss:
                 weights = averaged.module.state_dict()
-                best = _Best(held_loss, epoch, {name: value.clone() for name, value in weights.items()})
+                best.loss, best.epoch = held_loss, epoch
+                best.weights = {name: value.clone() for name, value in weights.items()}
             _save(checkpoint, identity, parts, best, epoch + 1)
             console.print(
-                f"epoch {epoch + 1} of {schedule.epochs}: loss {total / steps:.4f}, "
-                f"validation loss {held_loss:.4f}, accuracy {accuracy:.4f}",
+                f"epoch {epoch + 1} of {schedule.epochs}: loss {total / task.steps:.4f}, "
+                f"validation loss {held_loss:.4f}, {task.metric} {metric:.4f}",
                 soft_wrap=True,
                 highlight=False,
             )
-    assert best.weights is not None, "the loss was never a number"
+    if best.weights is None:
+        raise FloatingPointError("the validation loss was never a number; a lower peak_rate may help")
     net.load_state_dict(best.weights)
-    return net.eval()
+    return Fitted(net.eval(), best.history)
 
 
 def _save(checkpoint: Path, identity: dict[str, Any], parts: dict[str, Any], best: _Best, epoch: int) -> None:
@@ -138,7 +143,8 @@ def _restore(checkpoint: Path, identity: dict[str, Any], parts: dict[str, Any]) 
         raise ResumeError(f"no checkpoint at {checkpoint}; start without --resume")
     saved = torch.load(checkpoint, weights_only=True)
     if saved["identity"] != identity:
-        raise ResumeError(f"{checkpoint} is of {saved['identity']}, not of {identity}")
+        other = {name: value for name, value in saved["identity"].items() if identity.get(name) != value}
+        raise ResumeError(f"{checkpoint} is of another training: {other}; start without --resume, or give --checkpoint")
     for name, state in saved["states"].items():
         parts[name].load_state_dict(state)
     return _Best(**saved["best"]), saved["epoch"]

@@ -3,31 +3,37 @@
 import numpy as np
 import pytest
 
-from training.data import DataError, Labelled, centred_like_mnist, load_mnist, split
+from training.data import DataError, Labelled, split
+from training.loaders import centred_like_mnist, load_mnist
 
 
 def numbered(count):
-    return Labelled(np.zeros((count, 2, 2, 1), np.uint8), np.arange(count))
+    """Images that hold their own number, of ten classes by its last digit."""
+    numbers = np.arange(count)
+    images = np.stack([numbers >> 8, numbers & 255], axis=1).astype(np.uint8).reshape(count, 1, 2, 1)
+    return Labelled(images, numbers % 10)
 
 
-def test_a_split_is_disjoint_complete_and_repeatable():
-    train, validation = split(numbered(1000), 100, seed=3)
-    assert len(validation) == 100
-    assert sorted([*train.labels, *validation.labels]) == list(range(1000))
-    assert (split(numbered(1000), 100, seed=3)[1].labels == validation.labels).all()
-    assert (split(numbered(1000), 100, seed=4)[1].labels != validation.labels).any()
+def numbers(part):
+    return part.images[:, 0, 0, 0].astype(int) * 256 + part.images[:, 0, 1, 0]
 
 
-@pytest.mark.parametrize("validation", [0, 10, 11])
-def test_a_split_leaves_neither_side_empty(validation):
-    with pytest.raises(DataError, match="validation"):
-        split(numbered(10), validation, seed=0)
+def test_a_split_is_disjoint_complete_even_and_repeatable():
+    rest, aside = split(numbered(1000), 0.1, seed=3)
+    assert sorted([*numbers(rest), *numbers(aside)]) == list(range(1000))
+    assert (np.bincount(aside.labels) == 10).all()
+    assert (numbers(split(numbered(1000), 0.1, seed=3)[1]) == numbers(aside)).all()
+    assert (numbers(split(numbered(1000), 0.1, seed=4)[1]) != numbers(aside)).any()
+    for part in (rest, aside):
+        assert (numbers(part) % 10 == part.labels).all()
 
 
-def test_images_stay_with_their_labels():
-    images = np.arange(50, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 1), np.uint8)
-    for part in split(Labelled(images, np.arange(50)), 10, seed=0):
-        assert (part.images[:, 0, 0, 0] == part.labels).all()
+@pytest.mark.parametrize("share", [0.001, 0.999])
+def test_a_split_leaves_no_side_without_a_class(share):
+    for part in split(numbered(20), share, seed=0):
+        assert set(part.labels) == set(range(10))
+    with pytest.raises(DataError, match="class 9 has one image only"):
+        split(numbered(19), share, seed=0)
 
 
 @pytest.mark.parametrize(

@@ -13,15 +13,18 @@ torch = pytest.importorskip("torch", reason="training needs torch: pip install -
 from rich.console import Console  # noqa: E402
 
 from ics.artifact import load_spec  # noqa: E402
-from training import augment, digits, train  # noqa: E402
+from training import augment, classification, train  # noqa: E402
 from training.__main__ import main  # noqa: E402
-from training.data import Labelled  # noqa: E402
+from training.data import Dataset, Labelled  # noqa: E402
 from training.evaluate import graph_logits  # noqa: E402
 from training.export import to_onnx  # noqa: E402
+from training.nets import SmallResidualNet  # noqa: E402
+from training.recipe import Schedule, load_recipe  # noqa: E402
 
 pytestmark = pytest.mark.train
 
-SCHEDULE = train.Schedule(epochs=3, batch=32, peak_rate=1e-3)
+DIGITS = load_recipe("digits")
+SCHEDULE = Schedule(epochs=3, batch=32, peak_rate=1e-3)
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +46,9 @@ def bars(count, seed):
 
 def fit(checkpoint, schedule=SCHEDULE, **more):
     console = Console(file=io.StringIO())
-    return train.fit(digits.RECIPE, bars(96, 0), bars(40, 1), schedule, checkpoint, console, **more), console
+    recipe = dataclasses.replace(DIGITS, schedule=schedule)
+    dataset = Dataset(tuple("0123456789"), bars(96, 0), bars(40, 1), bars(10, 2), "made up")
+    return train.fit(classification.task(recipe, dataset), schedule, checkpoint, console, **more).net, console
 
 
 def bits(net):
@@ -70,7 +75,7 @@ def test_data_to_artifact_by_the_command(tmp_path):
 def test_an_interrupted_training_resumes_to_the_same_bits(tmp_path, monkeypatch):
     straight, _ = fit(tmp_path / "straight.pt")
 
-    real, calls = digits.RECIPE.batch, []
+    real, calls = classification.augmented, []
 
     def interrupted(*arguments):
         calls.append(1)
@@ -78,7 +83,7 @@ def test_an_interrupted_training_resumes_to_the_same_bits(tmp_path, monkeypatch)
             raise KeyboardInterrupt
         return real(*arguments)
 
-    monkeypatch.setattr(digits, "RECIPE", dataclasses.replace(digits.RECIPE, batch=interrupted))
+    monkeypatch.setattr(classification, "augmented", interrupted)
     with pytest.raises(KeyboardInterrupt):
         fit(tmp_path / "resumed.pt")
     monkeypatch.undo()
@@ -110,28 +115,33 @@ def test_training_stops_when_validation_gets_no_better(tmp_path):
 
 def test_the_exported_graph_answers_as_the_network_and_keeps_bits_in_any_batch():
     torch.manual_seed(0)
-    net = digits.build()
+    net = SmallResidualNet(10)
     with torch.no_grad():
         net(torch.rand(64, 1, 28, 28))  # batch statistics other than the initial ones
     net.eval()
-    graph = to_onnx(net, digits.INPUT)
+    graph = to_onnx(net, DIGITS.input)
     images = bars(33, 2).images
     alone = graph_logits(graph, images, batch=1)
-    np.testing.assert_allclose(alone, train.logits(net, torch.from_numpy(images)).numpy(), atol=1e-4)
+    np.testing.assert_allclose(alone, train.outputs(net, torch.from_numpy(images)).numpy(), atol=1e-4)
     assert graph_logits(graph, images, batch=32).tobytes() == alone.tobytes()
-    assert to_onnx(net, digits.INPUT) == graph
+    assert to_onnx(net, DIGITS.input) == graph
     assert b".py" not in graph
 
 
 def test_augmented_batches_keep_range_shape_and_repeat_by_seed():
     images, labels = train.as_input(torch.from_numpy(bars(40, 3).images)), torch.arange(40) % 10
-    inputs, targets = digits.batch(images, labels, torch.Generator().manual_seed(5))
-    assert inputs.shape == (40 + digits.NOTHING, 1, 28, 28)
+
+    def batch():
+        even = torch.eye(10)[labels]
+        return augment.augmented(images, even, DIGITS.augment, torch.Generator().manual_seed(5))
+
+    inputs, targets = batch()
+    assert len(inputs) > 40  # pictures of nothing are among them
     assert inputs.min() >= 0
     assert inputs.max() <= 1
     assert torch.allclose(targets.sum(1), torch.ones(len(targets)))
     assert (targets[:40].argmax(1) == labels).all()
-    assert torch.equal(inputs, digits.batch(images, labels, torch.Generator().manual_seed(5))[0])
+    assert torch.equal(inputs, batch()[0])
 
 
 @pytest.mark.parametrize("shift", [0.0, 3.0])
