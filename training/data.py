@@ -62,7 +62,7 @@ class Dataset:
 
 
 def split(labelled: Labelled, share: float, seed: int) -> tuple[Labelled, Labelled]:
-    """Part the rows at random into (rest, kept aside), disjoint and complete, with a `share` of each class in the second.
+    """Part the rows at random into (rest, kept aside), disjoint and complete, a `share` of each class in the second.
 
     A class has at least one image on either side.
 
