@@ -32,7 +32,7 @@ def images(rows: Sequence[Mapping[str, Any]], limit: int | None = SHOWN) -> None
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("image", overflow="fold")
     table.add_column("decision")
-    table.add_column("label")
+    table.add_column("label", overflow="fold")
     table.add_column("confidence", justify="right")
     table.add_column("why")
     for row in rows[:limit]:
@@ -40,7 +40,7 @@ def images(rows: Sequence[Mapping[str, Any]], limit: int | None = SHOWN) -> None
         table.add_row(
             Text(_short(row["s3_uri"])),
             Text(row["decision"], style=_COLOURS[row["decision"]]),
-            Text(row["label"] if said else "-"),
+            Text(row["label"] or "(nothing)") if said else "-",
             digest.shown(row["confidence"]) if said else "-",
             Text(row["reason"] or ""),
         )

@@ -41,7 +41,12 @@ class InputSpec:
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """A model.json. `version` is the SHA-256 of model.onnx; `temperature` divides the logits before the softmax."""
+    """A model.json. `version` is the SHA-256 of model.onnx; `temperature` divides the logits before the softmax.
+
+    The graph takes uint8 [N, height, width, channels] and answers float logits by kind: *classification* [N, labels];
+    *text* [N, frames, 1 + labels], where the labels are the characters that it reads and index 0 is the blank of
+    connectionist temporal classification (so index k is `labels[k - 1]`).
+    """
 
     name: str
     kind: Kind
@@ -51,6 +56,11 @@ class ModelSpec:
     temperature: float
     version: str
     metrics: Mapping[str, Any]
+
+    @property
+    def classes(self) -> int:
+        """How many logits the graph answers for an image, or for each frame of a line."""
+        return len(self.labels) + (self.kind == "text")
 
 
 def input_from_json(fields: Mapping[str, Any]) -> InputSpec:
@@ -102,11 +112,7 @@ def spec_from_json(fields: Mapping[str, Any]) -> ModelSpec:
         raise InvalidArtifact(f"model.json: {error}") from error
     if spec.kind not in get_args(Kind):
         raise InvalidArtifact(f"kind is {spec.kind!r}; it must be one of: {', '.join(get_args(Kind))}")
-    labels = fields["labels"]
-    if not isinstance(labels, list) or not labels or not all(isinstance(label, str) for label in labels):
-        raise InvalidArtifact("labels must be a list of strings, at least one")
-    if len(set(labels)) != len(labels):
-        raise InvalidArtifact("labels must be different from each other")
+    _check_labels(fields["labels"], spec.kind)
     for name, value in (("name", spec.name), ("output.tensor", spec.output), ("version", spec.version)):
         if not isinstance(value, str):
             raise InvalidArtifact(f"{name} is {value!r}; it must be a string")
@@ -114,6 +120,18 @@ def spec_from_json(fields: Mapping[str, Any]) -> ModelSpec:
     if not isinstance(temperature, int | float) or isinstance(temperature, bool) or not 0 < temperature < math.inf:
         raise InvalidArtifact(f"temperature is {temperature!r}; it must be a number above 0")
     return spec
+
+
+def _check_labels(labels: object, kind: Kind) -> None:
+    if not isinstance(labels, list) or not labels or not all(isinstance(label, str) for label in labels):
+        raise InvalidArtifact("labels must be a list of strings, at least one")
+    if len(set(labels)) != len(labels):
+        raise InvalidArtifact("labels must be different from each other")
+    for label in labels:
+        if not label or not label.isprintable():  # people read them, in tables and alerts
+            raise InvalidArtifact(f"label {label!r} must be printable text, and not empty")
+        if kind == "text" and len(label) != 1:
+            raise InvalidArtifact(f"label {label[:40]!r} must be a single character, for a text model reads characters")
 
 
 def spec_to_json(spec: ModelSpec) -> dict[str, Any]:

@@ -39,7 +39,7 @@ class ImageRef:
 
 @dataclass(frozen=True, slots=True)
 class Alternative:
-    """Another label the model considered, with its confidence in [0, 1]."""
+    """Another label the model considered, or a character that it read, with its confidence in [0, 1]."""
 
     label: str
     confidence: float
@@ -61,8 +61,9 @@ class Box:
 class Prediction:
     """What a model says of one image.
 
-    One type for three kinds of model: *classification* (label, confidence, alternatives), *text* (`text` is what was
-    read and also the label; alternatives are its characters with their confidences) and *detection* (boxes; the label
+    One type for three kinds of model: *classification* (label, confidence, alternatives), *text* (`text` is the line
+    that was read and also the label, both empty where the model read nothing; `alternatives` are its characters, in
+    order, each with its own confidence; `confidence` is that of the line as a whole) and *detection* (boxes; the label
     is the surest box's). `model` is the version of the model: the SHA-256 of its graph.
     """
 

@@ -20,6 +20,7 @@ _MAX_CAUSE = 2_000
 # What a person can do about each reason.
 ADVICE: Mapping[str, str] = {
     "BelowThreshold": "the model is not sure enough: look at the image and decide",
+    "NothingRead": "the model read no character: look at the image, whether there is a line on it",
     "EmptyObject": "the object has zero bytes: upload it again",
     "NotAnImage": "the content is no image, whatever its name says: check who uploaded it",
     "UnsupportedFormat": "the format is not read: convert it to JPEG or PNG",
@@ -125,6 +126,8 @@ def _advice(reason: str) -> str:
 def _image_line(row: Mapping[str, Any], threshold: float) -> str:
     if row["label"] is None:
         said = f"{row['decision']}: {row['reason']}"
+    elif row["reason"] == "NothingRead":
+        said = f"{row['decision']}: nothing read"
     else:
         said = f"{row['decision']}: {row['label']!r} at {shown(row['confidence'])}, threshold {threshold:g}"
     return f"  {said}\n      {_printable(row['s3_uri'], _MAX_URI)}"

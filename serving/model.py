@@ -19,9 +19,13 @@ from ics.artifact import InputSpec, ModelSpec, load_spec
 from ics.contracts import Alternative, Prediction
 from ics.errors import CorruptImage, ImageError, InvalidArtifact, ModelRefused, TruncatedImage, UnsupportedFormat
 from ics.imaging import sniff
+from serving.ctc import read_line
 
 ALTERNATIVES = 4
-"""How many labels beside the best a prediction names, at most."""
+"""How many labels beside the best a classification names, at most."""
+
+KINDS = ("classification", "text")
+"""The kinds of model that this server answers for."""
 
 _MODES = {"grey": "L", "rgb": "RGB"}
 
@@ -50,31 +54,28 @@ class Model:
         return self.classify(decode(content, self.spec.input))
 
     def classify(self, pixels: npt.NDArray[np.uint8]) -> Prediction:
-        """Classify pixels, uint8 [height, width, channels].
+        """Classify pixels, or read the line they show, by the model's kind; uint8 [height, width, channels].
 
-        The confidences are softmax(logits / temperature), the calibration of Guo et al. 2017 (arXiv:1706.04599), in
+        The confidences are of softmax(logits / temperature), the calibration of Guo et al. 2017 (arXiv:1706.04599), in
         float64.
 
         Raises:
             ModelRefused: a logit is NaN or infinite.
-            InvalidArtifact: there are not as many logits as labels.
+            InvalidArtifact: the answer is not of the shape that the model's kind and labels ask for.
         """
         spec = self.spec
         (output,) = self.session.run([spec.output], {spec.input.tensor: pixels[np.newaxis]})
-        if output.shape != (1, len(spec.labels)):
-            raise InvalidArtifact(f"the graph answers shape {output.shape} for one image and {len(spec.labels)} labels")
+        frames = output.shape[1:-1]
+        if output.shape != (1, *frames, spec.classes) or len(frames) != (spec.kind == "text") or 0 in frames:
+            wanted = f"[1, {'frames, ' if spec.kind == 'text' else ''}{spec.classes}]"
+            raise InvalidArtifact(
+                f"the graph answers shape {list(output.shape)} for one image; "
+                f"it must be {wanted} for a {spec.kind} model of {len(spec.labels)} labels"
+            )
         logits = output[0].astype(np.float64) / spec.temperature
         if not np.isfinite(logits).all():
             raise ModelRefused("the model's answer to this image is not finite")
-        weights = np.exp(logits - logits.max())
-        confidences = (weights / weights.sum()).tolist()
-        best, *others = np.argsort(-logits, kind="stable")[: 1 + ALTERNATIVES].tolist()
-        return Prediction(
-            label=spec.labels[best],
-            confidence=confidences[best],
-            alternatives=tuple(Alternative(spec.labels[other], confidences[other]) for other in others),
-            model=spec.version,
-        )
+        return _read(logits, spec) if spec.kind == "text" else _classified(logits, spec)
 
     def probe(self) -> None:
         """Classify a black image, to see that the model really answers.
@@ -87,30 +88,56 @@ class Model:
 
 
 def load_model(folder: Path) -> Model:
-    """Load a classification artifact and see that it answers.
+    """Load a classification or text artifact and see that it answers.
 
     Raises:
         InvalidArtifact: a file is missing or wrong, or the graph is not what model.json says.
     """
     spec = load_spec(folder)
-    if spec.kind != "classification":
-        raise InvalidArtifact(f"{folder} is a {spec.kind} model; this server answers for classification only")
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    if spec.kind not in KINDS:
+        raise InvalidArtifact(f"{folder} is a {spec.kind} model; this server answers for {' and '.join(KINDS)} only")
+    model = Model(spec, open_graph(folder / "model.onnx"))
     try:
-        session = ort.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # the runtime has no common base class for what it finds wrong
-        raise InvalidArtifact(f"{folder / 'model.onnx'} cannot be loaded: {error}") from error
-    model = Model(spec, session)
-    try:
-        _check_graph(model)
+        check_signature(model)
         model.probe()
     except InvalidArtifact:
         raise
     except Exception as error:
         raise InvalidArtifact(f"{folder / 'model.onnx'} does not answer: {error}") from error
     return model
+
+
+def open_graph(graph: Path) -> ort.InferenceSession:
+    """An ONNX file in the runtime, as it is served: on the CPU, on the caller's thread.
+
+    Raises:
+        InvalidArtifact: the runtime does not take it; the message is the runtime's.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    try:
+        return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime has no common base class for what it finds wrong
+        raise InvalidArtifact(f"{graph} cannot be loaded: {error}") from error
+
+
+def check_signature(model: Model) -> None:
+    """Hold the graph's signature to model.json, for messages better than the runtime's.
+
+    Raises:
+        InvalidArtifact: names what the graph has and what model.json says.
+    """
+    spec, inputs = model.spec, model.session.get_inputs()
+    size = [spec.input.height, spec.input.width, spec.input.channels]
+    if len(inputs) != 1 or inputs[0].name != spec.input.tensor or inputs[0].type != "tensor(uint8)":
+        found = ", ".join(f"{tensor.name}: {tensor.type}" for tensor in inputs)
+        raise InvalidArtifact(f"the graph takes ({found}); model.json says ({spec.input.tensor}: tensor(uint8))")
+    if inputs[0].shape[1:] != size:
+        raise InvalidArtifact(f"the graph's images are {inputs[0].shape[1:]}; model.json says {size}")
+    names = [tensor.name for tensor in model.session.get_outputs()]
+    if spec.output not in names:
+        raise InvalidArtifact(f"the graph answers {', '.join(names)}; model.json says {spec.output}")
 
 
 def decode(content: bytes, spec: InputSpec) -> npt.NDArray[np.uint8]:
@@ -140,6 +167,29 @@ def decode(content: bytes, spec: InputSpec) -> npt.NDArray[np.uint8]:
     return np.asarray(image).reshape(spec.height, spec.width, spec.channels)
 
 
+def _classified(logits: npt.NDArray[np.float64], spec: ModelSpec) -> Prediction:
+    weights = np.exp(logits - logits.max())
+    confidences = (weights / weights.sum()).tolist()
+    best, *others = np.argsort(-logits, kind="stable")[: 1 + ALTERNATIVES].tolist()
+    return Prediction(
+        label=spec.labels[best],
+        confidence=confidences[best],
+        alternatives=tuple(Alternative(spec.labels[other], confidences[other]) for other in others),
+        model=spec.version,
+    )
+
+
+def _read(logits: npt.NDArray[np.float64], spec: ModelSpec) -> Prediction:
+    line = read_line(logits, spec.labels)
+    return Prediction(
+        label=line.text,
+        confidence=line.confidence,
+        alternatives=tuple(Alternative(character, confidence) for character, confidence in line.characters),
+        text=line.text,
+        model=spec.version,
+    )
+
+
 def _check_prepared(image: Image.Image, spec: InputSpec) -> None:
     if image.size != (spec.width, spec.height):
         found, wanted = f"{image.width} x {image.height}", f"{spec.width} x {spec.height}"
@@ -149,17 +199,3 @@ def _check_prepared(image: Image.Image, spec: InputSpec) -> None:
         raise ModelRefused(f"mode {image.mode}; this model takes {wanted}, as ics.imaging.prepare makes it")
     if "transparency" in image.info:
         raise ModelRefused("the image has transparency; ics.imaging.prepare lays it on white")
-
-
-def _check_graph(model: Model) -> None:
-    """Hold the graph's signature to model.json, for messages better than the runtime's."""
-    spec, inputs = model.spec, model.session.get_inputs()
-    size = [spec.input.height, spec.input.width, spec.input.channels]
-    if len(inputs) != 1 or inputs[0].name != spec.input.tensor or inputs[0].type != "tensor(uint8)":
-        found = ", ".join(f"{tensor.name}: {tensor.type}" for tensor in inputs)
-        raise InvalidArtifact(f"the graph takes ({found}); model.json says ({spec.input.tensor}: tensor(uint8))")
-    if inputs[0].shape[1:] != size:
-        raise InvalidArtifact(f"the graph's images are {inputs[0].shape[1:]}; model.json says {size}")
-    names = [tensor.name for tensor in model.session.get_outputs()]
-    if spec.output not in names:
-        raise InvalidArtifact(f"the graph answers {', '.join(names)}; model.json says {spec.output}")

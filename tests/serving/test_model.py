@@ -19,7 +19,7 @@ from ics.contracts import Prediction
 from ics.errors import ImageError, InvalidArtifact, ModelRefused
 from ics.imaging import prepare
 from serving.model import Model, decode, load_model
-from tests.artifacts import picture, shade, write_artifact
+from tests.artifacts import DIGITS, picture, shade, write_artifact, writing
 
 
 def foretold(brightness: int, sharpness: float, temperature: float) -> list[float]:
@@ -53,6 +53,32 @@ def test_a_model_of_two_labels_has_one_alternative(tmp_path: Path) -> None:
     prediction = load_model(tmp_path).predict_one(picture(shade(spec, "yes")))
     assert prediction.label == "yes"
     assert [other.label for other in prediction.alternatives] == ["no"]
+
+
+@pytest.mark.parametrize("text", ["", "0", "42", "0 0", "77", "1234567"])
+def test_a_text_model_reads_a_line_with_its_characters(tmp_path: Path, text: str) -> None:
+    spec = write_artifact(tmp_path, kind="text", labels=[*DIGITS, " "], width=128, height=32, sharpness=5000)
+    prediction = load_model(tmp_path).predict_one(writing(spec, text))
+    assert (prediction.label, prediction.text, prediction.model) == (text, text, spec.version)
+    assert "".join(one.label for one in prediction.alternatives) == text
+    assert all(one.confidence > 0.999 for one in prediction.alternatives)
+    assert 0.99 < prediction.confidence <= 1
+
+
+def test_a_lines_confidence_is_its_paths_probability_at_the_temperature(tmp_path: Path) -> None:
+    for temperature in (1.0, 2.5):
+        spec = write_artifact(
+            tmp_path, kind="text", labels=["a", "b"], width=16, height=8, sharpness=10, temperature=temperature
+        )
+        weights = [math.exp(-10 * (k / 2) ** 2 / temperature) for k in range(3)]  # a strip on a label's own shade
+        first, second = (
+            weights[0] / sum(weights),
+            weights[0] / (weights[0] + 2 * weights[1]),
+        )  # at an end, in the middle
+        prediction = load_model(tmp_path).predict_one(writing(spec, "a"))
+        assert prediction.text == "a"
+        assert prediction.confidence == pytest.approx(first * second, rel=1e-2)  # shades are whole numbers
+        assert prediction.alternatives[0].confidence == pytest.approx(second, rel=1e-2)
 
 
 def test_a_prediction_does_not_depend_on_its_neighbours(model: Model) -> None:
@@ -145,8 +171,9 @@ def test_artifacts_that_cannot_answer_are_refused_at_load(tmp_path: Path) -> Non
         load_model(tmp_path / "elsewhere")
     taken = {"tensor": "image", "width": 28, "height": 28, "colour": "grey"}
     for changes, message in (
-        ({"kind": "text"}, "text model"),
-        ({"labels": ["a", "b"]}, "2 labels"),
+        ({"kind": "detection"}, "is a detection model; this server answers for classification and text only"),
+        ({"kind": "text"}, r"answers shape \[1, 10\] for one image; it must be \[1, frames, 11\] for a text model"),
+        ({"labels": ["a", "b"]}, r"must be \[1, 2\] for a classification model of 2 labels"),
         ({"input": taken | {"width": 32}}, r"model.json says \[28, 32, 1\]"),
         ({"input": taken | {"tensor": "picture"}}, r"takes \(image: tensor\(uint8\)\)"),
         ({"output": {"tensor": "scores"}}, "answers logits"),
@@ -156,6 +183,10 @@ def test_artifacts_that_cannot_answer_are_refused_at_load(tmp_path: Path) -> Non
         describe(tmp_path, **changes)
         with pytest.raises(InvalidArtifact, match=message):
             load_model(tmp_path)
+    write_artifact(tmp_path, kind="text", labels=["a", "b"], width=64)
+    describe(tmp_path, labels=["a", "b", "c"])
+    with pytest.raises(InvalidArtifact, match=r"answers shape \[1, 8, 3\] .* must be \[1, frames, 4\]"):
+        load_model(tmp_path)
     write_artifact(tmp_path, sharpness=math.inf)
     with pytest.raises(InvalidArtifact, match="not finite"):
         load_model(tmp_path)

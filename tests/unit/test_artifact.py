@@ -69,6 +69,9 @@ def test_a_model_json_comes_back_as_it_was_written() -> None:
         ("labels", [["0"]], "labels must be a list of strings"),
         ("labels", None, "model.json: "),
         ("labels", ["0", "0"], "labels must be different"),
+        ("labels", ["0", ""], "label '' must be printable text, and not empty"),
+        ("labels", ["a\nb"], r"label 'a\\nb' must be printable"),
+        ("labels", ["\ud800"], "must be printable"),
         ("temperature", 0, "temperature is 0; it must be a number above 0"),
         ("temperature", -1.0, "temperature is -1.0"),
         ("temperature", True, "temperature is True"),
@@ -97,6 +100,15 @@ def test_a_model_json_comes_back_as_it_was_written() -> None:
 def test_a_wrong_model_json_names_the_field(path: str, value: object, says: str) -> None:
     with pytest.raises(InvalidArtifact, match=says):
         spec_from_json(changed(path, value))
+
+
+def test_a_text_model_reads_single_characters_after_the_blank() -> None:
+    spec = spec_from_json({**MODEL, "kind": "text", "labels": ["ж", " ", "?"]})
+    assert (spec.labels, spec.classes) == (("ж", " ", "?"), 4)
+    assert spec_from_json(MODEL).classes == 10
+    for label, says in (("ab", "label 'ab' must be a single character"), ("\t", r"label '\\t' must be printable")):
+        with pytest.raises(InvalidArtifact, match=says):
+            spec_from_json({**MODEL, "kind": "text", "labels": ["a", label]})
 
 
 @pytest.mark.parametrize("fields", [None, [], "digits", 7])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ics import digest, errors
 from ics.digest import ADVICE, MAX_MESSAGE, MAX_SUBJECT
-from ics.routing import BELOW_THRESHOLD
+from ics.routing import BELOW_THRESHOLD, NOTHING_READ
 
 SUMMARY = {
     "run": "shelf-7",
@@ -111,6 +111,13 @@ Where to look:
 """
 
 
+def test_an_empty_reading_says_that_nothing_was_read() -> None:
+    empty = SUMMARY["worst"][1] | {"label": "", "reason": "NothingRead", "confidence": 0.999}
+    said = digest.text("prod", SUMMARY | {"worst": [empty], "reasons": {"NothingRead": 1}})
+    assert "uncertain: nothing read\n      s3://photos/in/цифра 0.png" in said
+    assert "1  NothingRead: the model read no character" in said
+
+
 def test_the_email_says_which_run_how_many_why_and_where() -> None:
     assert digest.text("prod", SUMMARY) == EMAIL
 
@@ -184,4 +191,6 @@ def test_every_reason_has_advice() -> None:
     def names(kind: type) -> set[str]:
         return {one.__name__ for one in kind.__subclasses__()}
 
-    assert names(errors.ImageError) | names(errors.BatchError) | {BELOW_THRESHOLD, "BatchLost"} == set(ADVICE)
+    assert names(errors.ImageError) | names(errors.BatchError) | {BELOW_THRESHOLD, NOTHING_READ, "BatchLost"} == set(
+        ADVICE
+    )

@@ -1,0 +1,100 @@
+"""Greedy reading, against an implementation as slow and plain as the definition."""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from serving.ctc import Line, read_line
+
+CHARSET = ("a", "ж", " ")
+SURE = 50.0
+"""A logit beside zeros of which e**-50 is left for all others."""
+
+
+def slowly(logits: npt.NDArray[np.float64], charset: tuple[str, ...]) -> Line:
+    """Frame by frame: the best of each frame, repeats collapsed, blanks dropped, then the spaces."""
+    found: list[list] = []
+    whole, before = 1.0, None
+    for frame in logits.tolist():
+        weights = [math.exp(one - max(frame)) for one in frame]
+        best = frame.index(max(frame))
+        likelihood = weights[best] / sum(weights)
+        whole *= likelihood
+        if best != 0:
+            if best == before:
+                found[-1][1] = max(found[-1][1], likelihood)
+            else:
+                found.append([charset[best - 1], likelihood])
+        before = best
+    tidy: list[list] = []
+    for character, likelihood in found:
+        if character == " " and tidy and tidy[-1][0] == " ":
+            tidy[-1][1] = max(tidy[-1][1], likelihood)
+        elif character != " " or tidy:
+            tidy.append([character, likelihood])
+    if tidy and tidy[-1][0] == " ":
+        tidy.pop()
+    return Line("".join(one[0] for one in tidy), whole, tuple((one[0], one[1]) for one in tidy))
+
+
+def frames(path: str) -> npt.NDArray[np.float64]:
+    """Sure logits of a path, where - is the blank."""
+    logits = np.zeros((len(path), 1 + len(CHARSET)))
+    for place, symbol in enumerate(path):
+        logits[place, 0 if symbol == "-" else 1 + CHARSET.index(symbol)] = SURE
+    return logits
+
+
+LOGITS = st.lists(
+    st.lists(st.sampled_from([-900.0, -3.0, 0.0, 0.5, 2.0, 700.0]), min_size=4, max_size=4), min_size=1, max_size=12
+).map(lambda rows: np.array(rows, np.float64))
+
+
+@given(LOGITS | st.text("-a ж", min_size=1, max_size=12).map(frames))
+@example(np.zeros((1, 4)))
+def test_it_reads_as_the_definition_does(logits: npt.NDArray[np.float64]) -> None:
+    read, expected = read_line(logits, CHARSET), slowly(logits, CHARSET)
+    assert read.text == expected.text
+    assert read.confidence == pytest.approx(expected.confidence, rel=1e-9, abs=1e-300)
+    assert [character for character, _ in read.characters] == list(read.text)
+    assert [sure for _, sure in read.characters] == pytest.approx([sure for _, sure in expected.characters])
+    assert 0 <= read.confidence <= 1
+    assert len(read.text) <= len(logits)
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("-", ""),
+        ("---", ""),
+        ("   ", ""),
+        ("aa--a", "aa"),
+        ("aaa", "a"),
+        ("-aж-", "aж"),
+        (" - a -  - ж ", "a ж"),
+        ("a- - ж", "a ж"),
+    ],
+)
+def test_repeats_collapse_blanks_part_and_spaces_are_one(path: str, text: str) -> None:
+    assert read_line(frames(path), CHARSET).text == text
+
+
+def test_any_line_that_fits_its_frames_comes_back() -> None:
+    @given(st.text("aж ", max_size=20))
+    def come_back(text: str) -> None:
+        path = "-".join(text) or "-"
+        assert read_line(frames(path), CHARSET).text == " ".join(text.split())
+
+    come_back()
+
+
+def test_a_character_is_as_sure_as_its_surest_frame_and_the_line_as_all_frames() -> None:
+    probabilities = np.array([[0.1, 0.6, 0.2, 0.1], [0.05, 0.9, 0.04, 0.01], [0.7, 0.1, 0.1, 0.1]])
+    line = read_line(np.log(probabilities), CHARSET)
+    assert line.text == "a"
+    assert line.characters[0][1] == pytest.approx(0.9)
+    assert line.confidence == pytest.approx(0.6 * 0.9 * 0.7)
