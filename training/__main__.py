@@ -63,7 +63,7 @@ def make(
         console.print(f"skipped {skipped.source}: {skipped.reason}", markup=False, soft_wrap=True, highlight=False)
     fitted = fit(classification.task(recipe, dataset), schedule, checkpoint, console, resume=resume)
     graph = to_onnx(fitted.net, recipe.input)
-    report = classification.report(graph, dataset)
+    report = classification.report(graph, recipe, dataset)
     spec = ModelSpec(
         name=recipe.name,
         kind=recipe.kind,

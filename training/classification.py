@@ -80,9 +80,10 @@ def task(recipe: Recipe, dataset: Dataset) -> Task:
     )
 
 
-def report(graph: bytes, dataset: Dataset) -> Report:
+def report(graph: bytes, recipe: Recipe, dataset: Dataset) -> Report:
     """Calibrate a graph on the validation part, and measure it on the test part and on all other sources."""
-    temperature = fit_temperature(graph_logits(graph, dataset.validation.images), dataset.validation.labels)
+    held = dataset.validation
+    temperature = fit_temperature(graph_logits(graph, held.images), held.labels, recipe.caution)
     measured = {
         described: measure(graph_logits(graph, part.images), part.labels, temperature)
         for described, part in {dataset.described: dataset.test, **dataset.elsewhere}.items()

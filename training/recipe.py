@@ -85,7 +85,11 @@ def _input(fields: Mapping[str, Any] | InputSpec) -> InputSpec:
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class Recipe:
-    """How one model is made. `labels` is for loaders that cannot find them in the data: a text model's characters."""
+    """How one model is made.
+
+    `labels` is for loaders that cannot find them in the data: a text model's characters. `caution` is how far the mean
+    confidence is set below what it honestly would be, so that more of the wrong answers are sent to people.
+    """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9](-?[a-z0-9])*$", max_length=40)]
     kind: Literal["classification", "text"]
@@ -96,6 +100,7 @@ class Recipe:
     card: CardText
     augment: tuple[Augmentation, ...] = ()
     labels: str = ""
+    caution: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
 
 
 def recipe_names() -> list[str]:

@@ -41,6 +41,14 @@ def test_calibration_lowers_the_loss_and_the_calibration_error_but_changes_no_an
     assert (probabilities(logits, temperature).argmax(axis=1) == logits.argmax(axis=1)).all()
 
 
+def test_caution_lowers_the_mean_confidence_by_its_amount_and_sends_more_wrong_answers_to_people():
+    logits, labels = overconfident(1)
+    honest, cautious = (probabilities(logits, fit_temperature(logits, labels, caution)) for caution in (0, 0.02))
+    assert cautious.max(axis=1).mean() == pytest.approx(honest.max(axis=1).mean() - 0.02, abs=1e-6)
+    wrong = logits.argmax(axis=1) != labels
+    assert (cautious[wrong].max(axis=1) < 0.94).sum() > (honest[wrong].max(axis=1) < 0.94).sum()
+
+
 def test_calibration_error_is_the_weighted_gap_of_each_bin():
     # bins of 1/15: two answers near .50 (one right), two near .95 (both right), one of exactly 1 (wrong)
     confidence = np.array([0.48, 0.50, 0.94, 0.96, 1.0])
