@@ -5,8 +5,11 @@ import dataclasses
 import hashlib
 import json
 import logging
+import platform
 import sys
+from collections import Counter
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -17,7 +20,7 @@ from training import classification
 from training.data import DataError
 from training.export import to_onnx, write_artifact
 from training.recipe import Recipe, RecipeError, load_recipe, recipe_names
-from training.report import card
+from training.report import card, write_report
 from training.train import ResumeError, fit
 
 EXAMPLES = """\
@@ -83,6 +86,19 @@ def make(
         sizes=f"{len(dataset.train):,} pictures; {len(dataset.validation):,} others chose epoch and temperature",
     )
     write_artifact(out, graph, spec, text)
+    write_report(
+        out / "report",
+        recipe,
+        spec,
+        report,
+        sizes={part: len(getattr(dataset, part)) for part in ("train", "validation", "test")},
+        skipped=Counter(skipped.reason for skipped in dataset.skipped),
+        history=fitted.history,
+        made_with={
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("torch", "numpy", "onnx", "onnxruntime", "pillow")},
+        },
+    )
     return spec
 
 

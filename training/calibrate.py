@@ -5,6 +5,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+BINS = 15
+"""Bins of equal width, 0 to 1, in which confidence and accuracy are compared."""
+
 
 def probabilities(logits: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
     """softmax(logits / temperature), row by row; [N, classes]."""
@@ -56,8 +59,18 @@ def _root(rising: Callable[[float], float], low: float, high: float) -> float:
     return (low + high) / 2
 
 
-def expected_calibration_error(confidence: NDArray[np.floating], right: NDArray[np.bool_], bins: int = 15) -> float:
-    """ECE: the gap between confidence and accuracy in equal-width bins, weighted by images (Naeini et al. 2015)."""
-    places = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = np.bincount(places, weights=confidence - right, minlength=bins)
-    return float(np.abs(gaps).sum() / len(confidence))
+def expected_calibration_error(
+    confidence: NDArray[np.floating], right: NDArray[np.bool_], weights: NDArray[np.floating] | None = None
+) -> float:
+    """ECE: the gap between confidence and accuracy in BINS bins of equal width, by images (Naeini et al. 2015).
+
+    With `weights`, an image counts that often.
+    """
+    counted = np.ones(len(confidence)) if weights is None else weights
+    gaps = np.bincount(bin_of(confidence), weights=counted * (confidence - right), minlength=BINS)
+    return float(np.abs(gaps).sum() / counted.sum())
+
+
+def bin_of(confidence: NDArray[np.floating]) -> NDArray[np.int64]:
+    """The bin of each confidence, 0 to BINS - 1; a confidence of 1 is in the last."""
+    return np.minimum((confidence * BINS).astype(np.int64), BINS - 1)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from training.augment import augmented
 from training.calibrate import fit_temperature, probabilities
 from training.data import DataError, Dataset
-from training.evaluate import THRESHOLD, graph_logits, measure, metrics, table_row
+from training.evaluate import TABLE_HEAD, THRESHOLD, answers, graph_logits, measure, metrics, table_row
 from training.loaders import LOADERS
 from training.nets import NETS
 from training.recipe import Recipe, RecipeError
@@ -84,6 +84,7 @@ def report(graph: bytes, recipe: Recipe, dataset: Dataset) -> Report:
     """Calibrate a graph on the validation part, and measure it on the test part and on all other sources."""
     held = dataset.validation
     temperature = fit_temperature(graph_logits(graph, held.images), held.labels, recipe.caution)
+    tested = answers(graph_logits(graph, dataset.test.images), dataset.test.labels, dataset.labels, temperature)
     measured = {
         described: measure(graph_logits(graph, part.images), part.labels, temperature)
         for described, part in {dataset.described: dataset.test, **dataset.elsewhere}.items()
@@ -95,8 +96,7 @@ def report(graph: bytes, recipe: Recipe, dataset: Dataset) -> Report:
         nothing.append({f"share_at_{THRESHOLD}": share, "images": len(pictures), "data": described})
     test, *elsewhere = (metrics(described, figures) for described, figures in measured.items())
     table = [
-        "| source | images | accuracy | ECE | accepted | accuracy of the accepted |",
-        "|---|---|---|---|---|---|",
+        *TABLE_HEAD,
         *(table_row(described, figures) for described, figures in measured.items()),
         *(
             f"\nOf {each['images']} {each['data']}, none of which shows a class, "
@@ -104,4 +104,4 @@ def report(graph: bytes, recipe: Recipe, dataset: Dataset) -> Report:
             for each in nothing
         ),
     ]
-    return Report(temperature, {**test, "elsewhere": elsewhere, "nothing": nothing}, "\n".join(table))
+    return Report(temperature, {**test, "elsewhere": elsewhere, "nothing": nothing}, "\n".join(table), tested)

@@ -1,5 +1,6 @@
 """Measures an artifact as it is served: the exported graph through onnxruntime with its temperature, no torch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,10 +8,11 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from ics.routing import DEFAULT_THRESHOLD
 from training.calibrate import expected_calibration_error, probabilities
+from training.measures import Answers, wilson
 
-THRESHOLD = 0.94
-"""The confidence from which ICS accepts an answer by default."""
+THRESHOLD = DEFAULT_THRESHOLD
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,8 @@ class Measured:
     """What a model reaches on some labelled images; shares and errors are in 0..1.
 
     `ece` is the expected calibration error, `share_accepted` the share of images at a confidence of at least THRESHOLD
-    and `accuracy_accepted` the accuracy among those, None where there are none.
+    and `accuracy_accepted` the accuracy among those, None where there are none. `wrong_below` of the `wrong` answers
+    are of a lower confidence: people look at those, nobody at the rest.
     """
 
     images: int
@@ -26,6 +29,8 @@ class Measured:
     ece: float
     share_accepted: float
     accuracy_accepted: float | None
+    wrong: int
+    wrong_below: int
 
 
 def graph_logits(graph: bytes, images: NDArray[np.uint8], batch: int = 100) -> NDArray[np.float32]:
@@ -45,14 +50,32 @@ def graph_logits(graph: bytes, images: NDArray[np.uint8], batch: int = 100) -> N
 def measure(logits: NDArray[np.float32], labels: NDArray[np.int64], temperature: float) -> Measured:
     """The figures for logits [N, classes] at this temperature."""
     chances = probabilities(logits, temperature)
-    confidence, right = chances.max(axis=1), chances.argmax(axis=1) == labels
+    return measured(chances.max(axis=1), chances.argmax(axis=1) == labels)
+
+
+def measured(confidence: NDArray[np.floating], right: NDArray[np.bool_]) -> Measured:
+    """The figures for answers of which are known how sure the model was, and whether it was right."""
     accepted = confidence >= THRESHOLD
     return Measured(
-        images=len(labels),
+        images=len(right),
         accuracy=float(right.mean()),
         ece=expected_calibration_error(confidence, right),
         share_accepted=float(accepted.mean()),
         accuracy_accepted=float(right[accepted].mean()) if accepted.any() else None,
+        wrong=int((~right).sum()),
+        wrong_below=int((~right & ~accepted).sum()),
+    )
+
+
+def answers(
+    logits: NDArray[np.float32], labels: NDArray[np.int64], names: Sequence[str], temperature: float
+) -> Answers:
+    """What a classifier with these logits [N, classes] says of pictures of these labels, by name."""
+    chances = probabilities(logits, temperature)
+    return Answers(
+        true=tuple(names[label] for label in labels),
+        said=tuple(names[label] for label in chances.argmax(axis=1)),
+        confidence=chances.max(axis=1),
     )
 
 
@@ -63,15 +86,24 @@ def metrics(described: str, measured: Measured) -> dict[str, Any]:
         "ece": measured.ece,
         f"share_at_{THRESHOLD}": measured.share_accepted,
         f"accuracy_at_{THRESHOLD}": measured.accuracy_accepted,
+        f"wrong_below_{THRESHOLD}": measured.wrong_below / measured.wrong if measured.wrong else None,
+        "wrong": measured.wrong,
         "images": measured.images,
         "data": described,
     }
 
 
+TABLE_HEAD = (
+    f"| source | images | accuracy (95% interval) | ECE | accepted | accuracy of those | wrong below {THRESHOLD} |",
+    "|---|---|---|---|---|---|---|",
+)
+
+
 def table_row(described: str, measured: Measured) -> str:
-    """The figures as a row of a model card's table: source, images, accuracy, ECE, accepted, accuracy of those."""
+    """The figures as a row of a model card's table, as TABLE_HEAD names them."""
+    low, high = wilson(measured.images - measured.wrong, measured.images)
     accepted = "-" if measured.accuracy_accepted is None else f"{measured.accuracy_accepted:.2%}"
     return (
-        f"| {described} | {measured.images:,} | {measured.accuracy:.2%} | {measured.ece:.4f} "
-        f"| {measured.share_accepted:.1%} | {accepted} |"
+        f"| {described} | {measured.images:,} | {measured.accuracy:.2%} ({low:.1%} to {high:.1%}) | {measured.ece:.4f} "
+        f"| {measured.share_accepted:.1%} | {accepted} | {measured.wrong_below:,} of {measured.wrong:,} |"
     )

@@ -1,19 +1,81 @@
-"""What is said of a new model: its figures for model.json and metrics.json, and its card."""
+"""What is said of a new model: its figures for model.json and metrics.json, its pictures, and its card."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
+from ics.artifact import ModelSpec
+from training.measures import Answers, figures
 from training.recipe import Recipe
+
+PICTURES = {
+    "curves": "how it was learned",
+    "confusion": "what is taken for what",
+    "characters": "which characters are misread",
+    "reliability": "whether confidence means what it says",
+    "risk-coverage": "what a threshold buys",
+}
+"""The pictures beside metrics.json, by file name; `confusion` is of classifiers, `characters` of text models."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """A calibrated graph's figures: `metrics` as model.json holds them, `table` the same as Markdown for the card."""
+    """A calibrated graph's figures.
+
+    `metrics` is what model.json holds, `table` the same as Markdown for the card, `tested` what they were counted from:
+    the answers to the test part.
+    """
 
     temperature: float
     metrics: Mapping[str, Any]
     table: str
+    tested: Answers
+
+
+def write_report(
+    folder: Path,
+    recipe: Recipe,
+    spec: ModelSpec,
+    report: Report,
+    *,
+    sizes: Mapping[str, int],
+    skipped: Mapping[str, int],
+    history: Sequence[Mapping[str, float]],
+    made_with: Mapping[str, str],
+) -> None:
+    """Write metrics.json, all that was measured and seen on the way, and the pictures of it.
+
+    `sizes` are those of the data set's parts, `skipped` counts what could not be read by its reason.
+    """
+    from training.plots import write_pictures  # noqa: PLC0415 - only trainings need matplotlib
+
+    folder.mkdir(parents=True, exist_ok=True)
+    text = as_text(
+        {
+            "name": spec.name,
+            "version": spec.version,
+            "temperature": spec.temperature,
+            "seed": recipe.schedule.seed,
+            "schedule": asdict(recipe.schedule),
+            "data": {**sizes, "skipped": dict(skipped)},
+            "history": history,
+            "test": figures(report.tested, spec.kind, spec.labels),
+            "metrics": spec.metrics,
+            "made_with": made_with,
+        }
+    )
+    (folder / "metrics.json").write_text(text, "utf-8")
+    write_pictures(folder, spec.kind, spec.labels, report.tested, history=history)
+
+
+def as_text(value: Any) -> str:
+    """JSON for people: indented, but with what holds neither lists nor objects on one line."""
+    indented = json.dumps(value, ensure_ascii=False, indent=1)
+    # a line's end is never inside a string, where JSON writes it as \\n
+    return re.sub(r"[\[{][^\[\]{}]*[\]}]", lambda flat: re.sub(r"\s*\n\s*", " ", flat[0]), indented) + "\n"
 
 
 def card(recipe: Recipe, report: Report, version: str, parameters: int, command: str, sizes: str) -> str:
@@ -40,6 +102,13 @@ a confidence of at least 0.94, the default threshold.
 
 {report.table}
 
+All figures: [metrics.json](report/metrics.json). As pictures: {_pictures(recipe.kind)}.
+
 ## Use and limits
 {recipe.card.limits}
 """
+
+
+def _pictures(kind: str) -> str:
+    other = "confusion" if kind == "text" else "characters"
+    return ", ".join(f"[{what}](report/{name}.png)" for name, what in PICTURES.items() if name != other)

@@ -67,7 +67,7 @@ def test_data_to_artifact_by_the_command(tmp_path):
     spec = load_spec(out)
     assert spec.metrics["images"] == 30
     assert spec.version in (out / "card.md").read_text("utf-8")
-    assert sorted(path.name for path in out.iterdir()) == ["card.md", "model.json", "model.onnx"]
+    assert sorted(path.name for path in out.iterdir()) == ["card.md", "model.json", "model.onnx", "report"]
     assert main([*command, "--checkpoint", str(tmp_path / "none.pt"), "--resume"]) == 2
     assert main(["digits", "--data", str(tmp_path / "none.npz")]) == 2
 
