@@ -9,6 +9,7 @@ from typing import Any
 
 from ics.artifact import ModelSpec
 from training.measures import Answers, figures
+from training.plots import write_pictures
 from training.recipe import Recipe
 
 PICTURES = {
@@ -50,8 +51,6 @@ def write_report(
 
     `sizes` are those of the data set's parts, `skipped` counts what could not be read by its reason.
     """
-    from training.plots import write_pictures  # noqa: PLC0415 - only trainings need matplotlib
-
     folder.mkdir(parents=True, exist_ok=True)
     text = as_text(
         {
