@@ -8,6 +8,7 @@ from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_ecr_assets as ecr_assets
 from constructs import Construct
 
+from stacks.artifact import FILES
 from stacks.config import ROOT, DeployConfig, ModelConfig
 
 
@@ -33,6 +34,13 @@ def serving_image(scope: Construct, construct_id: str, config: DeployConfig, mod
         platform=ecr_assets.Platform.LINUX_ARM64 if graviton else ecr_assets.Platform.LINUX_AMD64,
         build_args={"ARTIFACT": str(baked)},
         ignore_mode=cdk.IgnoreMode.DOCKER,
-        exclude=["*", "!ics/*.py", "!serving/*.py", "!serving/Dockerfile", "!serving/requirements.txt", f"!{baked}/*"],
+        exclude=[
+            "*",
+            "!ics/*.py",
+            "!serving/*.py",
+            "!serving/Dockerfile",
+            "!serving/requirements.txt",
+            *(f"!{baked}/{name}" for name in FILES),
+        ],
     )
     return ServingImage(asset.image_uri, asset.repository)

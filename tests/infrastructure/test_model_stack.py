@@ -82,7 +82,9 @@ def test_only_an_environment_on_aws_builds_an_image_and_for_its_processor(local,
     files = {str(path.relative_to(context)) for path in context.rglob("*") if path.is_file()}
     rooms = {name.partition("/")[0] for name in files}
     assert rooms == {"ics", "serving", "models"}
-    assert {"serving/Dockerfile", "serving/requirements.txt", "models/digits/model.onnx"} <= files
+    assert {"serving/Dockerfile", "serving/requirements.txt"} <= files
+    artifact = {name for name in files if name.startswith("models/")}
+    assert artifact == {f"models/digits/{name}" for name in ("card.md", "model.json", "model.onnx")}  # and no report/
     assert not [name for name in files if "__pycache__" in name]
 
 
