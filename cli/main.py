@@ -2,12 +2,23 @@
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from cli import environment_commands, result_commands, run_commands, runs, show, stopping
+from cli import (
+    environment_commands,
+    model_commands,
+    result_commands,
+    run_commands,
+    runs,
+    show,
+    stopping,
+    training_commands,
+)
 from cli.deployment import EnvironmentUnavailable
 from cli.options import app
+from ics.errors import InvalidArtifact
 from local import control, deploy
+from stacks.config import ConfigError
 
-COMMANDS = (environment_commands, run_commands, result_commands)
+COMMANDS = (environment_commands, run_commands, result_commands, model_commands, training_commands)
 """The modules whose commands `app` holds: to import them is to add them."""
 
 
@@ -21,6 +32,8 @@ def main() -> None:
         stopping.NotSummarized,
         control.LocalAwsError,
         deploy.DeployError,
+        ConfigError,
+        InvalidArtifact,
     ) as error:
         show.problem(str(error))
     except (BotoCoreError, ClientError) as error:

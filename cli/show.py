@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from rich import box
@@ -102,11 +103,17 @@ def runs(found: Sequence[Mapping[str, Any]]) -> None:
 
 
 def check(name: str, level: str, found: str, do: str) -> None:
-    """One finding of the doctor, and below it what to do."""
-    colour = {"ok": "green", "warning": "yellow", "problem": "bold red"}[level]
-    out.print(Text(f"{level:<8}", style=colour), Text(f"{name}: {found}"), soft_wrap=True)
+    """One finding, of an environment or of a model, and below it what to do."""
+    mark, colour = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "problem": ("✗", "bold red")}[level]
+    out.print(Text(f"{mark} {level:<8}", style=colour), Text(f"{name}: {found}"), soft_wrap=True)
     if do:
-        out.print(Text(f"         -> {do}"), soft_wrap=True)
+        out.print(Text(f"           -> {do}"), soft_wrap=True)
+
+
+def figures(metrics: Mapping[str, Any]) -> str:
+    """A model's figures in a line: the first five numbers of its metrics, as they are named there."""
+    numbers = ((name, value) for name, value in metrics.items() if type(value) in (int, float))
+    return ", ".join(f"{name} {value:,.4g}" for name, value in islice(numbers, 5)) or "none"
 
 
 def log_line(at: datetime, function: str, record: Mapping[str, Any]) -> None:

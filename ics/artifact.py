@@ -14,6 +14,9 @@ Kind = Literal["classification", "text", "detection"]
 Colour = Literal["grey", "rgb"]
 Polarity = Literal["light-on-dark", "dark-on-light", "any"]
 
+FILES = ("model.onnx", "model.json", "card.md")
+"""What an artifact's folder holds."""
+
 MAX_SIDE = 1024
 """Pixels: the largest picture of which even pure noise, as JPEG in base64, fits one request to an endpoint (6 MiB)."""
 
@@ -99,7 +102,7 @@ def spec_from_json(fields: Mapping[str, Any]) -> ModelSpec:
         spec = ModelSpec(
             name=fields["name"],
             kind=fields["kind"],
-            labels=tuple(fields["labels"]),
+            labels=_labels(fields["labels"], fields["kind"]),
             input=input_from_json(fields["input"]),
             output=fields["output"]["tensor"],
             temperature=fields["temperature"],
@@ -112,17 +115,18 @@ def spec_from_json(fields: Mapping[str, Any]) -> ModelSpec:
         raise InvalidArtifact(f"model.json: {error}") from error
     if spec.kind not in get_args(Kind):
         raise InvalidArtifact(f"kind is {spec.kind!r}; it must be one of: {', '.join(get_args(Kind))}")
-    _check_labels(fields["labels"], spec.kind)
     for name, value in (("name", spec.name), ("output.tensor", spec.output), ("version", spec.version)):
         if not isinstance(value, str):
             raise InvalidArtifact(f"{name} is {value!r}; it must be a string")
+    if not isinstance(spec.metrics, Mapping):
+        raise InvalidArtifact(f"metrics is {str(spec.metrics)[:80]!r}; it must be an object of figures and their names")
     temperature = spec.temperature
     if not isinstance(temperature, int | float) or isinstance(temperature, bool) or not 0 < temperature < math.inf:
         raise InvalidArtifact(f"temperature is {temperature!r}; it must be a number above 0")
     return spec
 
 
-def _check_labels(labels: object, kind: Kind) -> None:
+def _labels(labels: object, kind: object) -> tuple[str, ...]:
     if not isinstance(labels, list) or not labels or not all(isinstance(label, str) for label in labels):
         raise InvalidArtifact("labels must be a list of strings, at least one")
     if len(set(labels)) != len(labels):
@@ -132,11 +136,26 @@ def _check_labels(labels: object, kind: Kind) -> None:
             raise InvalidArtifact(f"label {label!r} must be printable text, and not empty")
         if kind == "text" and len(label) != 1:
             raise InvalidArtifact(f"label {label[:40]!r} must be a single character, for a text model reads characters")
+    return tuple(labels)
 
 
 def spec_to_json(spec: ModelSpec) -> dict[str, Any]:
     """What model.json holds for this spec."""
     return {**asdict(spec), "labels": list(spec.labels), "output": {"tensor": spec.output}}
+
+
+def read_spec(folder: Path) -> ModelSpec:
+    """Read and check a folder's model.json.
+
+    Raises:
+        InvalidArtifact: it is missing, not JSON, or wrong.
+    """
+    description = _file(folder, "model.json")
+    try:
+        fields = cast("dict[str, Any]", json.loads(description.read_text("utf-8")))
+    except (ValueError, RecursionError) as error:
+        raise InvalidArtifact(f"{description} is not JSON: {error}") from error
+    return spec_from_json(fields)
 
 
 def load_spec(folder: Path) -> ModelSpec:
@@ -145,19 +164,18 @@ def load_spec(folder: Path) -> ModelSpec:
     Raises:
         InvalidArtifact: a file is missing, unreadable, or the graph's SHA-256 is not `version`.
     """
-    description, graph = folder / "model.json", folder / "model.onnx"
-    for path in (description, graph):
-        if not path.is_file():
-            raise InvalidArtifact(f"{path} does not exist; an artifact holds model.onnx, model.json and card.md")
-    try:
-        fields = cast("dict[str, Any]", json.loads(description.read_text("utf-8")))
-    except ValueError as error:
-        raise InvalidArtifact(f"{description} is not JSON: {error}") from error
-    spec = spec_from_json(fields)
+    spec, graph = read_spec(folder), _file(folder, "model.onnx")
     version = graph_version(graph)
     if spec.version != version:
         raise InvalidArtifact(f"{graph} has SHA-256 {version}, but model.json describes version {spec.version}")
     return spec
+
+
+def _file(folder: Path, name: str) -> Path:
+    path = folder / name
+    if not path.is_file():
+        raise InvalidArtifact(f"{path} does not exist; an artifact holds {', '.join(FILES)}")
+    return path
 
 
 def graph_version(graph: Path) -> str:

@@ -107,8 +107,8 @@ def load_model(folder: Path) -> Model:
     return model
 
 
-def open_graph(graph: Path) -> ort.InferenceSession:
-    """An ONNX file in the runtime, as it is served: on the CPU, on the caller's thread.
+def open_graph(graph: Path | bytes) -> ort.InferenceSession:
+    """An ONNX file, or its content, in the runtime as it is served: on the CPU, on the caller's thread.
 
     Raises:
         InvalidArtifact: the runtime does not take it; the message is the runtime's.
@@ -116,10 +116,12 @@ def open_graph(graph: Path) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 4  # what goes wrong is raised, and need not be printed, too
     try:
         return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime has no common base class for what it finds wrong
-        raise InvalidArtifact(f"{graph} cannot be loaded: {error}") from error
+        what = graph if isinstance(graph, Path) else "the graph"
+        raise InvalidArtifact(f"{what} cannot be loaded: {error}") from error
 
 
 def check_signature(model: Model) -> None:

@@ -101,7 +101,7 @@ def test_the_example_of_down_ends_the_local_aws_of_its_state(shell: Shell, tmp_p
 def test_tables_are_readable_at_80_columns(line: str, shell: Shell, demonstrated: str) -> None:
     done = shell(line.replace("RUN", demonstrated))
     assert done.returncode == 0, done.stderr
-    tables = [text for text in done.stdout.splitlines() if not text.startswith(("{", "ok", "warning", "Images"))]
+    tables = [text for text in done.stdout.splitlines() if not text.startswith(("{", "✓", "!", "Images"))]
     assert all(len(text) <= 80 for text in tables if "s3://" not in text)
     assert "…" not in done.stdout
 

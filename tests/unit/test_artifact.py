@@ -67,7 +67,7 @@ def test_a_model_json_comes_back_as_it_was_written() -> None:
         ("labels", "0123", "labels must be a list of strings"),
         ("labels", [0, 1], "labels must be a list of strings"),
         ("labels", [["0"]], "labels must be a list of strings"),
-        ("labels", None, "model.json: "),
+        ("labels", None, "labels must be a list of strings"),
         ("labels", ["0", "0"], "labels must be different"),
         ("labels", ["0", ""], "label '' must be printable text, and not empty"),
         ("labels", ["a\nb"], r"label 'a\\nb' must be printable"),
