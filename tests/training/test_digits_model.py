@@ -11,7 +11,7 @@ import pytest
 from ics.artifact import load_spec, spec_to_json
 from training.calibrate import probabilities
 from training.evaluate import THRESHOLD, graph_logits, measure
-from training.loaders import load_mnist, load_sklearn_digits
+from training.mnist import load_mnist, load_sklearn_digits
 
 FOLDER = Path(__file__).parents[2] / "models" / "digits"
 GRAPH = (FOLDER / "model.onnx").read_bytes()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from training.data import DataError, Labelled, split
-from training.loaders import centred_like_mnist, load_mnist
+from training.mnist import centred_like_mnist, load_mnist
 
 
 def numbered(count):
