@@ -1,129 +1,92 @@
-"""`python -m training RECIPE --data PATH`: makes an artifact from a data set, start to finish."""
+"""`python -m training RECIPE --data PATH`, as `ics train`; also the entry point of a SageMaker training job.
 
-import argparse
-import dataclasses
-import hashlib
-import json
-import logging
-import platform
-import sys
-from collections import Counter
-from collections.abc import Sequence
-from importlib.metadata import version
-from pathlib import Path
-
-import torch
-from rich.console import Console
-
-from ics.artifact import ModelSpec
-from training import classification
-from training.data import DataError
-from training.export import to_onnx, write_artifact
-from training.recipe import Recipe, RecipeError, load_recipe, recipe_names
-from training.report import card, write_report
-from training.train import ResumeError, fit
-
-EXAMPLES = """\
-examples:
-  python -m training digits --data mnist.npz              train with the recipe's settings, into models/digits
-  python -m training digits --data mnist.npz --resume     go on after an interruption
-  python -m training digits --data mnist.npz --epochs 2 --out /tmp/digits     a quick look, shipped model untouched
+In a job, recognised by SM_MODEL_DIR, SageMaker's training toolkit says by the environment where things are: --data is
+the channel `training`, or else the only other one; --out is SM_MODEL_DIR; checkpoints lie in /opt/ml/checkpoints, which
+SageMaker keeps in S3, and a job that finds one there, because it was interrupted, goes on from it. Hyperparameters come
+as options, the recipe too.
 """
 
+import dataclasses
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated
 
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The command line; exits with 2 and a message where it cannot be understood."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("recipe", help=f"a file ending in .toml, or one of:\n{', '.join(recipe_names())}")
-    parser.add_argument("--data", type=Path, required=True, help="the data set, as the recipe's loader reads it")
-    parser.add_argument("--out", type=Path, help="the artifact's folder (default: models/RECIPE)")
-    parser.add_argument("--epochs", type=int, help="at most so many (default: the recipe's)")
-    parser.add_argument("--seed", type=int, help="of split, weights and augmentation (default: the recipe's)")
-    parser.add_argument(
-        "--threads",
-        type=int,
-        default=torch.get_num_threads(),
-        help="CPU threads (default: all; another number gives\nother last bits, and so another model)",
-    )
-    parser.add_argument("--checkpoint", type=Path, help="written after every epoch (default: runs/training/RECIPE.pt)")
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
-    return parser.parse_args(arguments)
+import typer
+from rich.console import Console
+
+from training import command
+from training.command import Order
+
+CHECKPOINTS = Path("/opt/ml/checkpoints")
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-def make(
-    recipe: Recipe, data: Path, out: Path, checkpoint: Path, console: Console, *, resume: bool = False
-) -> ModelSpec:
-    """Load, train, export, calibrate on the exported graph's validation answers, measure, write the artifact to `out`.
+@app.command()
+def train(
+    recipe: Annotated[str | None, typer.Argument(metavar="RECIPE", help="As of `ics train`.")] = None,
+    recipe_: Annotated[str | None, typer.Option("--recipe", help="The same, as a job's hyperparameter.")] = None,
+    data: Annotated[Path | None, typer.Option("--data", metavar="PATH", help="As of `ics train`.")] = None,
+    out: command.Out = None,
+    name: command.Name = None,
+    epochs: command.Epochs = None,
+    seed: command.Seed = None,
+    threads: command.Threads = None,
+    checkpoint: command.Checkpoint = None,
+    resume: command.Resume = False,
+) -> None:
+    """Make an artifact from a data set, as `ics train` does."""
+    options = {"out": out, "name": name, "epochs": epochs, "seed": seed, "threads": threads, "checkpoint": checkpoint}
+    asked = recipe or recipe_
+    if asked is None:
+        raise typer.BadParameter("give a recipe", param_hint="RECIPE")
+    try:
+        found = channel("TRAINING", os.environ) if data is None else data
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--data") from error
+    order = as_job(Order(recipe=asked, data=found, resume=resume, **options), os.environ)
+    raise typer.Exit(command.train(order, Console(), ("python", "-m", "training")))
+
+
+def channel(name: str, environ: Mapping[str, str]) -> Path:
+    """Where a job's channel of this name lies, or its only one; a channel that is one file is that file.
 
     Raises:
-        DataError, RecipeError, ResumeError: the data, the recipe or the checkpoint cannot be used.
+        ValueError: there is none, or there are others and none of this name.
     """
-    schedule = recipe.schedule
-    dataset = classification.load(recipe, data, schedule.seed)
-    for skipped in dataset.skipped:
-        console.print(f"skipped {skipped.source}: {skipped.reason}", markup=False, soft_wrap=True, highlight=False)
-    fitted = fit(classification.task(recipe, dataset), schedule, checkpoint, console, resume=resume)
-    graph = to_onnx(fitted.net, recipe.input)
-    report = classification.report(graph, recipe, dataset)
-    spec = ModelSpec(
-        name=recipe.name,
-        kind=recipe.kind,
-        labels=dataset.labels,
-        input=recipe.input,
-        output="logits",
-        temperature=report.temperature,
-        version=hashlib.sha256(graph).hexdigest(),
-        metrics=report.metrics,
+    channels = {
+        key.removeprefix("SM_CHANNEL_"): Path(path) for key, path in environ.items() if key.startswith("SM_CHANNEL_")
+    }
+    found = channels.get(name) or (next(iter(channels.values())) if len(channels) == 1 else None)
+    if found is None:
+        raise ValueError(
+            f"is missing, and there is no SM_CHANNEL_{name}; channels: {', '.join(sorted(channels)) or 'none'}"
+        )
+    inside = [path for path in found.iterdir() if not path.name.startswith(".")] if found.is_dir() else []
+    return inside[0] if len(inside) == 1 and inside[0].is_file() else found
+
+
+def as_job(order: Order, environ: Mapping[str, str]) -> Order:
+    """The order with a job's own defaults, where this is one."""
+    if "SM_MODEL_DIR" not in environ:
+        return order
+    checkpoint = order.checkpoint or CHECKPOINTS / "training.pt"
+    return dataclasses.replace(
+        order,
+        out=order.out or Path(environ["SM_MODEL_DIR"]),
+        checkpoint=checkpoint,
+        resume=order.resume or checkpoint.exists(),
     )
-    text = card(
-        recipe,
-        report,
-        spec.version,
-        parameters=sum(parameter.numel() for parameter in fitted.net.parameters()),
-        command=f"python -m training {recipe.name} --data … --epochs {schedule.epochs} --seed {schedule.seed}",
-        sizes=f"{len(dataset.train):,} pictures; {len(dataset.validation):,} others chose epoch and temperature",
-    )
-    write_artifact(out, graph, spec, text)
-    write_report(
-        out / "report",
-        recipe,
-        spec,
-        report,
-        sizes={part: len(getattr(dataset, part)) for part in ("train", "validation", "test")},
-        skipped=Counter(skipped.reason for skipped in dataset.skipped),
-        history=fitted.history,
-        made_with={
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("torch", "numpy", "onnx", "onnxruntime", "pillow")},
-        },
-    )
-    return spec
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Make the model that the command line names: 0 done, 2 unusable data or checkpoint, 130 interrupted."""
-    args = parse(arguments)
-    console = Console()
-    torch.set_num_threads(args.threads)
-    # it warns that torchvision is absent; nothing here needs it
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    """Run the command, and return its exit status."""
     try:
-        recipe = load_recipe(args.recipe)
-        changed = {name: getattr(args, name) for name in ("epochs", "seed") if getattr(args, name) is not None}
-        recipe = dataclasses.replace(recipe, schedule=dataclasses.replace(recipe.schedule, **changed))
-        out = args.out or Path("models") / recipe.name
-        checkpoint = args.checkpoint or Path("runs/training") / f"{recipe.name}.pt"
-        spec = make(recipe, args.data, out, checkpoint, console, resume=args.resume)
-    except (DataError, RecipeError, ResumeError) as error:
-        console.print(f"error: {error}", markup=False, soft_wrap=True)
-        return 2
-    except KeyboardInterrupt:
-        console.print("stopped; go on with --resume")
-        return 130
-    console.print_json(json.dumps(spec.metrics))
-    console.print(f"wrote {out}, version {spec.version}", soft_wrap=True, highlight=False)
+        app(arguments if arguments is None else list(arguments), prog_name="python -m training")
+    except SystemExit as ended:
+        return int(ended.code or 0)
     return 0
 
 

@@ -9,11 +9,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ics.artifact import Kind
 from ics.routing import DEFAULT_THRESHOLD
 from training.calibrate import BINS, bin_of, expected_calibration_error
 
@@ -43,7 +44,7 @@ class Answers:
 
 def figures(
     answers: Answers,
-    kind: Literal["classification", "text"],
+    kind: Kind,
     labels: Sequence[str],
     *,
     threshold: float = DEFAULT_THRESHOLD,

@@ -6,7 +6,7 @@ Blue is what was measured, orange what to look at: the two are told apart by the
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -16,6 +16,7 @@ from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
+from ics.artifact import Kind
 from ics.routing import DEFAULT_THRESHOLD
 from training.calibrate import expected_calibration_error
 from training.measures import Answers, character_confusions, confusion, reliability, risk_coverage, wilson
@@ -75,7 +76,7 @@ def _styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
 
 def write_pictures(
     folder: Path,
-    kind: Literal["classification", "text"],
+    kind: Kind,
     labels: Sequence[str],
     answers: Answers,
     *,
@@ -162,12 +163,12 @@ def matrix(answers: Answers, labels: Sequence[str]) -> Figure:
         ink = "white" if shares[row, column] > 0.35 else INK
         text = _short(int(counts[row, column])) if not large else f"{counts[row, column]:,}"
         below = f"\n{shares[row, column]:.1%}" if large else ""
-        mark = {"fontweight": "bold"} if row == column else {}
+        weight = "bold" if row == column else "normal"
         if large:
-            axes.text(column, row, text, color=ink, fontsize=number, ha="center", va="bottom", **mark)
+            axes.text(column, row, text, color=ink, fontsize=number, ha="center", va="bottom", fontweight=weight)
             axes.text(column, row, below.strip(), color=ink, fontsize=number * 0.72, ha="center", va="top")
         else:
-            axes.text(column, row, text, color=ink, fontsize=number, ha="center", va="center", **mark)
+            axes.text(column, row, text, color=ink, fontsize=number, ha="center", va="center", fontweight=weight)
     axes.set_xticks(range(size), [_clipped(name) for name in names], fontsize=10 if large else 9)
     axes.set_yticks(range(size), [_clipped(name) for name in names], fontsize=10 if large else 9)
     if max(map(len, names)) > (12 if size <= 3 else 3):

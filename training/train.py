@@ -89,6 +89,7 @@ def fit(task: Task, schedule: Schedule, checkpoint: Path, console: Console, *, r
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        reached = ""
         bar = progress.add_task("", total=task.steps * schedule.epochs, completed=task.steps * first)
         for epoch in range(first, schedule.epochs):
             if best.epoch >= 0 and epoch - best.epoch > schedule.patience:
@@ -108,8 +109,9 @@ def fit(task: Task, schedule: Schedule, checkpoint: Path, console: Console, *, r
                 rate.step()
                 averaged.update_parameters(net)
                 total += loss.item()
-                progress.update(bar, advance=1, description=f"epoch {epoch + 1}, loss {total / step:.4f}")
+                progress.update(bar, advance=1, description=f"epoch {epoch + 1}, loss {total / step:.4f}{reached}")
             held_loss, metric = task.validate(averaged)
+            reached = f", {task.metric} {metric:.4f}"
             best.history.append(
                 {"epoch": epoch + 1, "loss": total / task.steps, "validation loss": held_loss, task.metric: metric}
             )
