@@ -65,6 +65,16 @@ class Deployment:
         """A CloudWatch Logs client."""
         return self._client("logs")
 
+    def check_model(self, name: str | None) -> None:
+        """See that the environment serves this model, before anything is uploaded for it; None is its default one.
+
+        Raises:
+            EnvironmentUnavailable: it does not; names those there are.
+        """
+        if name is not None and name not in self.models:
+            there = ", ".join(self.models)
+            raise EnvironmentUnavailable(f"There is no model {name!r} in environment {self.name!r}. There are: {there}")
+
     def _client(self, service: str, **options: Any) -> Any:
         defaults: dict[str, Any] = {"retries": {"mode": "standard", "max_attempts": 4}, "max_pool_connections": 16}
         config = Config(**defaults | options)

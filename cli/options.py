@@ -11,6 +11,7 @@ import typer
 
 from cli import runs
 from cli.deployment import LOCAL, ROOT, connect, environments
+from stacks.config import ConfigError, load_config
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -41,6 +42,15 @@ def complete_run(context: typer.Context, incomplete: str) -> list[str]:
         return []
 
 
+def complete_model(context: typer.Context, incomplete: str) -> list[str]:
+    """The models that begin so and that the environment's TOML names; nothing where it cannot be read."""
+    try:
+        named = load_config(context.params.get("env") or os.environ.get("ICS_ENV") or LOCAL).models
+    except ConfigError:
+        return []
+    return [name for name in named if name.startswith(incomplete)]
+
+
 Env = Annotated[
     str,
     typer.Option(
@@ -52,6 +62,15 @@ Env = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, nothing else.")]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="NAME",
+        help="One of the environment's models, else its default one.",
+        autocompletion=complete_model,
+    ),
+]
 Run = Annotated[
     str,
     typer.Argument(metavar="RUN", help="The run's name, as classify and start print it.", autocompletion=complete_run),

@@ -11,7 +11,7 @@ import typer
 from cli import runs, show, stopping
 from cli.deployment import LOCAL, connect
 from cli.environment_commands import bring_up
-from cli.options import Env, Json, Run, app, env_option, print_json, state
+from cli.options import Env, Json, Model, Run, app, env_option, print_json, state
 from cli.outcome import every, finish, progress
 
 
@@ -25,7 +25,7 @@ class Mode(StrEnum):
 @app.command()
 def classify(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Pictures, or folders of pictures.")],
-    model: Annotated[str | None, typer.Option(help="One of the environment's models.")] = None,
+    model: Model = None,
     threshold: Annotated[float | None, typer.Option(min=0, max=1, help="Confidence from which to accept.")] = None,
     mode: Annotated[
         Mode, typer.Option(help="strict: any image that needs a person fails the run. tolerant: it does not.")
@@ -51,7 +51,7 @@ def start(
     input_: Annotated[
         Path | None, typer.Option("--input", metavar="FILE", help="The execution's input as JSON; - for stdin.")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="One of the environment's models.")] = None,
+    model: Model = None,
     threshold: Annotated[float | None, typer.Option(min=0, max=1, help="Confidence from which to accept.")] = None,
     mode: Annotated[Mode | None, typer.Option(help="strict or tolerant.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Follow the run to its end, as classify does.")] = False,
@@ -77,6 +77,7 @@ def start(
         request = {"prefix": prefix} if prefix is not None else {"manifest": manifest}
         request |= given
     deployment = connect(env, state())
+    deployment.check_model(model)
     run = runs.new_run("start")
     runs.start(deployment, run, request)
     if wait:
@@ -134,6 +135,7 @@ def classify_paths(paths: list[Path], options: dict[str, Any], env: str, json_: 
     if skipped and not json_:
         show.err.print(f"Left out {skipped:,} files that are no pictures by their names.", style="dim")
     deployment = connect(env, state())
+    deployment.check_model(options.get("model"))
     run = runs.new_run("classify")
     with progress() as bar:
         task = bar.add_task("Uploading", total=len(pictures))

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -387,7 +388,11 @@ def test_the_models_of_an_environment_are_listed_with_what_they_are(ics: Ics) ->
 
 
 @pytest.mark.parametrize("command", ["list", "check", "pack"])
-def test_every_model_command_has_help_with_an_example(command: str) -> None:
+def test_the_example_of_each_help_text_runs(ics: Ics, tmp_path: Path, command: str) -> None:
     shown = CliRunner().invoke(app, ["model", command, "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
-    assert shown.exit_code == 0
-    assert f"ics model {command}" in shown.output.partition("Example:")[2]
+    example = shlex.split(shown.output.partition("Example: ")[2].partition("\n")[0].strip(" │`"))
+    assert example[:3] == ["ics", "model", command]
+    write_artifact(tmp_path / "models" / "digits")
+    write_graph(tmp_path / "flowers.onnx")
+    labels_file(tmp_path, COLOURS)
+    assert ics(*example[2:])[0] == 0
