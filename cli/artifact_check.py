@@ -145,6 +145,9 @@ def _answers(model: Model) -> Iterator[Check]:
             return
         said.append(f"{name} {prediction.label!r} at {prediction.confidence:.2f}")
     yield Check("answers", "ok", ", ".join(said))
+    if spec.kind == "text":
+        (output,) = model.session.run([spec.output], {taken.tensor: pictures(taken)[:1]})
+        yield Check("frames", "ok", f"{output.shape[1]}: it reads at most as many characters")
     yield _batch(model)
 
 

@@ -281,6 +281,7 @@ def test_a_text_artifact_in_order_has_no_problem(ics: Ics, tmp_path: Path) -> No
     status, found = findings(ics, tmp_path / "text")
     assert status == 0
     assert {level for level, _ in found.values()} == {"warning"}
+    assert "frames: 8: it reads at most as many characters" in ics("check", str(tmp_path / "text"))[1]
 
 
 def external(graph: onnx.ModelProto) -> None:

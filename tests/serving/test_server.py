@@ -14,7 +14,7 @@ from ics.contracts import Prediction, dump_line, prediction_to_json
 from ics.imaging import prepare
 from ics.wire import MAX_BODY, MAX_LINES, parse_answer
 from serving.model import Model, load_model
-from tests.artifacts import picture
+from tests.artifacts import picture, writing
 from tests.serving.running_server import Server, json_line, start_server
 
 LINES = "application/jsonlines"
@@ -31,7 +31,7 @@ def test_ping_answers_with_the_models_and_their_versions(server: Server, model: 
     answer = json.loads(content)
     assert answer["models"]["digits"] == model.spec.version
     assert server.log[0]["models"] == answer["models"]
-    assert set(answer["models"]) == {"digits", "photos"}
+    assert set(answer["models"]) == {"digits", "photos", "reader"}
 
 
 @pytest.mark.parametrize(("content_type", "format_"), [("image/png", "PNG"), ("image/jpeg", "JPEG")])
@@ -50,7 +50,7 @@ def test_many_lines_are_answered_in_order_and_equal_to_the_bit(server: Server, m
     body = b"".join(map(json_line, ids, contents))
     status, kind, together = server.ask("POST", "/invocations", body, LINES)
     assert (status, kind) == (200, LINES)
-    predictions = model.predict(contents)
+    predictions = list(model.predict(contents))
     assert together == b"".join(map(answered, ids, predictions))
     assert parse_answer(together, ids) == predictions
     for image_id, content, line in zip(ids[:20], contents, together.splitlines(keepends=True), strict=False):
@@ -67,10 +67,21 @@ def test_models_have_paths_of_their_own(server: Server) -> None:
     assert server.ask("POST", "/models/digits/invocations", picture(0), "image/png") == first
     status, error = server.error("POST", "/models/letters/invocations", day, "image/png")
     assert (status, error["code"]) == (404, "UnknownModel")
-    assert "digits, photos" in error["message"]
+    assert "digits, photos, reader" in error["message"]
     status, error = server.error("POST", "/models/digits/invocations", day, "image/png")
     assert (status, error["code"], error["line"]) == (422, "ModelRefused", None)
     assert "40 x 30 pixels; this model takes 28 x 28" in error["message"]
+
+
+def test_a_text_model_answers_lines_an_empty_one_among_them(server: Server, reader_folder: Path) -> None:
+    reader = load_model(reader_folder)
+    texts = ["42", "", "7 7 7"]
+    contents = [writing(reader.spec, text) for text in texts]
+    body = b"".join(map(json_line, texts, contents))
+    status, kind, content = server.ask("POST", "/models/reader/invocations", body, LINES)
+    assert (status, kind) == (200, LINES)
+    assert parse_answer(content, texts) == list(reader.predict(contents))
+    assert [json.loads(line)["text"] for line in content.splitlines()] == texts
 
 
 GOOD = json_line("a", picture(1))
@@ -151,7 +162,7 @@ def test_many_at_once_get_their_own_answers(server: Server, model: Model) -> Non
 
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
         for number, answer in enumerate(pool.map(ask, range(48))):
-            predictions = model.predict([picture((number * 7 + k) % 256) for k in range(10)])
+            predictions = list(model.predict(picture((number * 7 + k) % 256) for k in range(10)))
             assert answer == b"".join(answered(f"{number}-{k}", p) for k, p in enumerate(predictions))
 
 
@@ -210,7 +221,7 @@ def test_the_shipped_model_reads_real_digits() -> None:
     server.stop()
     assert status == 200
     predictions = parse_answer(answer, ids)
-    assert predictions == model.predict(contents)
+    assert predictions == list(model.predict(contents))
     right = sum(prediction.label == str(digit) for prediction, digit in zip(predictions, digits.target, strict=False))
     # Chance is 0.1. These 8 x 8 pictures fill the frame, which MNIST's do not; the card has the exact figures.
     assert right / len(predictions) > 0.5

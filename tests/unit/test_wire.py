@@ -137,6 +137,13 @@ def test_zero_is_an_answer_like_any_other() -> None:
     assert (prediction.label, prediction.confidence) == ("0", 0.0)
 
 
+@pytest.mark.parametrize("text", ["", "0", "\u0436" * 300])
+def test_a_reading_is_an_answer_however_short_or_long(text: str) -> None:
+    characters = [{"label": one, "confidence": 0.5} for one in text]
+    (prediction,) = parse_answer(answer(label=text, text=text, alternatives=characters), ["ab"])
+    assert (prediction.label, prediction.text, len(prediction.alternatives)) == (text, text, len(text))
+
+
 @pytest.mark.parametrize(
     ("body", "problem"),
     [
