@@ -21,7 +21,7 @@ from typing import Any
 
 from ics.contracts import dump_line
 from ics.errors import ImageError, InvalidBody
-from ics.wire import IMAGE_TYPES, JSON, JSON_LINES, MAX_BODY, RequestImage, answer_line, error_answer, parse_request
+from ics.wire import IMAGE_TYPES, JSON, JSON_LINES, MAX_BODY, answer_line, error_answer, parse_request
 from serving.model import Model
 
 Message = MutableMapping[str, Any]
@@ -149,17 +149,14 @@ def log(**fields: object) -> None:
 def _predict(model: Model, body: bytes, content_type: str) -> Answer:
     alone = content_type.partition(";")[0].strip().lower() in IMAGE_TYPES
     images = parse_request(body, content_type)
-    lines = [_predict_line(model, image, None if alone else image.line) for image in images]
-    return Answer(200, b"".join(lines), JSON if alone else JSON_LINES, len(images))
-
-
-def _predict_line(model: Model, image: RequestImage, line: int | None) -> bytes:
+    predictions = model.predict(image.content for image in images)
+    lines: list[bytes] = []
     try:
-        return answer_line(image.id, model.predict_one(image.content))
+        for image, prediction in zip(images, predictions, strict=True):
+            lines.append(answer_line(image.id, prediction))  # as many as there are, so many were taken
     except ImageError as error:
-        raise InvalidBody(422, error.reason, str(error), line) from error
-    except UnicodeEncodeError as error:  # JSON can spell half a surrogate pair, UTF-8 cannot
-        raise InvalidBody(400, "MalformedLine", "id is not valid Unicode", line) from error
+        raise InvalidBody(422, error.reason, str(error), None if alone else images[len(lines)].line) from error
+    return Answer(200, b"".join(lines), JSON if alone else JSON_LINES, len(images))
 
 
 async def _read(headers: dict[bytes, bytes], receive: Receive) -> bytes:

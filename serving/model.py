@@ -6,9 +6,12 @@ their own: `Model` may be used by many at once, and both the decoder and the run
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +30,12 @@ ALTERNATIVES = 4
 KINDS = ("classification", "text")
 """The kinds of model that this server answers for."""
 
+TOGETHER = 256 * 1024
+"""Bytes of pixels that are decoded before any are computed: hundreds of digits, one photo."""
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
+
 _MODES = {"grey": "L", "rgb": "RGB"}
 
 
@@ -37,13 +46,23 @@ class Model:
     spec: ModelSpec
     session: ort.InferenceSession
 
-    def predict(self, contents: Sequence[bytes]) -> list[Prediction]:
-        """Classify prepared images, in order.
+    def predict(self, contents: Iterable[bytes]) -> Iterator[Prediction]:
+        """Classify prepared images as `predict_one` does, in order.
+
+        Small ones are decoded in a row, then computed (still one by one), then judged: each step finds its code in the
+        processor's caches, which saves a seventh of a small net's CPU time.
 
         Raises:
-            ImageError: of the first image that cannot be classified, as `predict_one` says.
+            ImageError: of the first image that cannot be classified, once the predictions of all before it are given.
         """
-        return [self.predict_one(content) for content in contents]
+        taken, waiting = self.spec.input, iter(contents)
+        together = max(1, TOGETHER // (taken.height * taken.width * taken.channels))
+        while group := list(islice(waiting, together)):
+            pixels, undecoded = _until_refused(partial(decode, spec=taken), group)
+            logits, refused = _until_refused(self._logits, pixels)
+            yield from _judged(logits, self.spec)
+            if error := refused or undecoded:
+                raise error
 
     def predict_one(self, content: bytes) -> Prediction:
         """Classify one image, a PNG or JPEG as `ics.imaging.prepare` makes it for this model.
@@ -63,6 +82,11 @@ class Model:
             ModelRefused: a logit is NaN or infinite.
             InvalidArtifact: the answer is not of the shape that the model's kind and labels ask for.
         """
+        (prediction,) = _judged([self._logits(pixels)], self.spec)
+        return prediction
+
+    def _logits(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+        """The net's answer to one image, divided by the temperature: [classes], of a line [frames, classes]."""
         spec = self.spec
         (output,) = self.session.run([spec.output], {spec.input.tensor: pixels[np.newaxis]})
         frames = output.shape[1:-1]
@@ -72,10 +96,10 @@ class Model:
                 f"the graph answers shape {list(output.shape)} for one image; "
                 f"it must be {wanted} for a {spec.kind} model of {len(spec.labels)} labels"
             )
-        logits = output[0].astype(np.float64) / spec.temperature
+        logits: npt.NDArray[np.float64] = output[0].astype(np.float64) / spec.temperature
         if not np.isfinite(logits).all():
             raise ModelRefused("the model's answer to this image is not finite")
-        return _read(logits, spec) if spec.kind == "text" else _classified(logits, spec)
+        return logits
 
     def probe(self) -> None:
         """Classify a black image, to see that the model really answers.
@@ -166,19 +190,41 @@ def decode(content: bytes, spec: InputSpec) -> npt.NDArray[np.uint8]:
         if "truncated" in problem.lower() or isinstance(error, EOFError):
             raise TruncatedImage(problem) from error
         raise CorruptImage(problem) from error
-    return np.asarray(image).reshape(spec.height, spec.width, spec.channels)
+    return np.frombuffer(image.tobytes(), np.uint8).reshape(spec.height, spec.width, spec.channels)
 
 
-def _classified(logits: npt.NDArray[np.float64], spec: ModelSpec) -> Prediction:
-    weights = np.exp(logits - logits.max())
-    confidences = (weights / weights.sum()).tolist()
-    best, *others = np.argsort(-logits, kind="stable")[: 1 + ALTERNATIVES].tolist()
-    return Prediction(
-        label=spec.labels[best],
-        confidence=confidences[best],
-        alternatives=tuple(Alternative(spec.labels[other], confidences[other]) for other in others),
-        model=spec.version,
-    )
+def _until_refused(step: Callable[[Given], Made], images: Iterable[Given]) -> tuple[list[Made], ImageError | None]:
+    """What a step makes of these images, up to the first that it refuses, and why it does."""
+    made = []
+    try:
+        for image in images:
+            made.append(step(image))  # noqa: PERF401  (what was made before an error is wanted)
+    except ImageError as error:
+        return made, error
+    return made, None
+
+
+def _judged(logits: Sequence[npt.NDArray[np.float64]], spec: ModelSpec) -> Sequence[Prediction]:
+    """The predictions of images, by the model's kind."""
+    if spec.kind == "text":
+        return [_read(one, spec) for one in logits]
+    return _classified(np.stack(logits), spec) if logits else ()
+
+
+def _classified(logits: npt.NDArray[np.float64], spec: ModelSpec) -> list[Prediction]:
+    """Of logits [images, classes]: each row by itself, but in few calls."""
+    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+    confidences = (weights / weights.sum(axis=1, keepdims=True)).tolist()
+    ranks = np.argsort(-logits, axis=1, kind="stable")[:, : 1 + ALTERNATIVES].tolist()
+    return [
+        Prediction(
+            label=spec.labels[best],
+            confidence=confident[best],
+            alternatives=tuple([Alternative(spec.labels[other], confident[other]) for other in others]),
+            model=spec.version,
+        )
+        for (best, *others), confident in zip(ranks, confidences, strict=True)
+    ]
 
 
 def _read(logits: npt.NDArray[np.float64], spec: ModelSpec) -> Prediction:

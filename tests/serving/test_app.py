@@ -5,7 +5,7 @@ import base64
 import json
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -50,12 +50,12 @@ class Odd:
         self.entered, self.release = threading.Event(), threading.Event()
         self.fault: Exception | None = None
 
-    def predict_one(self, content: bytes) -> Prediction:
+    def predict(self, contents: Iterable[bytes]) -> Iterator[Prediction]:
         self.entered.set()
         self.release.wait()
         if self.fault:
             raise self.fault
-        return self._model.predict_one(content)
+        return self._model.predict(contents)
 
     def probe(self) -> None:
         if self.fault:

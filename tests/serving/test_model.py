@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import itertools
 import json
 import math
 import struct
@@ -89,9 +90,9 @@ def test_a_prediction_does_not_depend_on_its_neighbours(model: Model) -> None:
         out = io.BytesIO()
         Image.fromarray(pixels).save(out, "PNG")
         contents.append(out.getvalue())
-    together = model.predict(contents)
-    assert together == [model.predict([content])[0] for content in contents]
-    assert together[::-1] == model.predict(contents[::-1])
+    together = list(model.predict(contents))
+    assert together == [model.predict_one(content) for content in contents]
+    assert together[::-1] == list(model.predict(contents[::-1]))
     assert len({prediction.confidence for prediction in together}) > 30
 
 
@@ -144,20 +145,33 @@ REFUSED = {
 def test_images_that_are_not_prepared_are_refused_by_name(model: Model, name: str) -> None:
     content, reason, message = REFUSED[name]
     with pytest.raises(ImageError, match=message) as caught:
-        model.predict([picture(10), content])
+        list(model.predict([picture(10), content]))
     assert caught.value.reason == reason
 
 
 class NotANumber:
-    """A session whose net answers NaN."""
+    """A session whose net answers NaN to a picture whose first pixel is white."""
 
-    def run(self, _outputs: object, _inputs: object) -> list[np.ndarray]:
-        return [np.full((1, 10), np.nan, np.float32)]
+    def run(self, _outputs: object, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+        (pixels,) = inputs["image"]
+        return [np.full((1, 10), np.nan if pixels[0, 0, 0] == 255 else 1, np.float32)]
 
 
 def test_an_answer_that_is_not_finite_refuses_the_image(model: Model) -> None:
     with pytest.raises(ModelRefused, match="not finite"):
-        dataclasses.replace(model, session=NotANumber()).predict([picture(1)])
+        dataclasses.replace(model, session=NotANumber()).predict_one(picture(255))
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(("fine", "not finite", "no image"))))
+def test_the_first_image_that_is_refused_is_the_one_that_is_named(model: Model, order: tuple[str, ...]) -> None:
+    kinds = {"fine": picture(1), "not finite": picture(255), "no image": b"no image at all"}
+    predictions = dataclasses.replace(model, session=NotANumber()).predict(kinds[name] for name in order)
+    given = []
+    with pytest.raises(ImageError) as caught:
+        given.extend(predictions)
+    first = next(name for name in order if name != "fine")
+    assert caught.value.reason == {"not finite": "ModelRefused", "no image": "NotAnImage"}[first]
+    assert len(given) == order.index(first)
 
 
 def describe(folder: Path, **changes: object) -> None:
