@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from training.augment import augmented
 from training.calibrate import fit_temperature, probabilities
-from training.data import DataError, Dataset
+from training.data import DataError, Dataset, without_shared_pictures
 from training.evaluate import TABLE_HEAD, THRESHOLD, answers, graph_logits, measure, metrics, table_row
 from training.loaders import LOADERS
 from training.nets import NETS
@@ -21,7 +21,7 @@ from training.train import Task, as_input, outputs
 
 
 def load(recipe: Recipe, path: Path, seed: int) -> Dataset:
-    """The recipe's data set.
+    """The recipe's data set, less pictures to learn or choose from that are also measured on.
 
     Raises:
         DataError: as its loader does, and for fewer than two classes or a class that is missing from a part.
@@ -29,7 +29,7 @@ def load(recipe: Recipe, path: Path, seed: int) -> Dataset:
     """
     if recipe.data.loader not in LOADERS:
         raise RecipeError(f"data.loader: no loader {recipe.data.loader!r}; there are: {', '.join(sorted(LOADERS))}")
-    dataset = LOADERS[recipe.data.loader](recipe, path, seed)
+    dataset = without_shared_pictures(LOADERS[recipe.data.loader](recipe, path, seed))
     if len(dataset.labels) < 2:
         raise DataError(f"{path}: a classifier needs at least two classes, not {', '.join(dataset.labels) or 'none'}")
     for part in ("train", "validation", "test"):

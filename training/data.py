@@ -1,8 +1,10 @@
 """Labelled images in their parts, checked and split. Augmentation comes after the split, so it cannot leak."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Self
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +63,60 @@ class Dataset:
     skipped: tuple[Skipped, ...] = ()
 
 
+def load_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """The arrays of these names from an npz file.
+
+    Raises:
+        DataError: the file is missing or damaged, or lacks an array.
+    """
+    if not path.is_file():
+        raise DataError(f"no such file: {path}")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            if missing := set(names) - set(arrays.files):
+                raise DataError(f"{path} lacks the arrays {', '.join(sorted(missing))}")
+            return {name: arrays[name] for name in names}
+    except DataError:
+        raise
+    except Exception as error:  # zip, zlib, numpy and its header's parser each raise their own on damaged bytes
+        raise DataError(f"{path} cannot be read as an npz file: {error or type(error).__name__}") from error
+
+
+def shared_pictures(dataset: Dataset) -> dict[str, NDArray[np.bool_]]:
+    """Which rows of `train` and of `validation` are, byte for byte, a picture that is measured on: bool [rows] by part.
+
+    `train` is held against all other parts, `validation` against `test` and `elsewhere`.
+    """
+    seen = {digest for part in (dataset.test, *dataset.elsewhere.values()) for digest in _digests(part)}
+    shared = {}
+    for name in ("validation", "train"):
+        digests = _digests(getattr(dataset, name))
+        shared[name] = np.array([digest in seen for digest in digests], bool)
+        seen.update(digests)
+    return shared
+
+
+def without_shared_pictures(dataset: Dataset) -> Dataset:
+    """The data set less the pictures that `shared_pictures` finds, which are counted in `skipped`.
+
+    Data sets that come in parts may truly hold two equal pictures, when they are small and of two tones.
+    """
+    shared = shared_pictures(dataset)
+    if not any(rows.any() for rows in shared.values()):
+        return dataset
+    kept = {name: getattr(dataset, name).take(np.flatnonzero(~rows)) for name, rows in shared.items()}
+    dropped = tuple(
+        Skipped(f"{rows.sum()} of {len(rows):,} pictures for {name}", "the same picture is in a part that is measured")
+        for name, rows in shared.items()
+        if rows.any()
+    )
+    return replace(dataset, **kept, skipped=dataset.skipped + dropped)
+
+
+def _digests(part: Labelled) -> list[bytes]:
+    return [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in part.images]
+
+
 def split(labelled: Labelled, share: float, seed: int) -> tuple[Labelled, Labelled]:
     """Part the rows at random into (rest, kept aside), disjoint and complete, a `share` of each class in the second.
 
@@ -78,3 +134,22 @@ def split(labelled: Labelled, share: float, seed: int) -> tuple[Labelled, Labell
             raise DataError(f"class {label} has one image only: it cannot be in two parts; add images or leave it out")
         aside[of_class[: min(max(1, round(share * len(of_class))), len(of_class) - 1)]] = True
     return labelled.take(rows[~aside[rows]]), labelled.take(rows[aside[rows]])
+
+
+def split_groups(labelled: Labelled, groups: NDArray[Any], share: float, seed: int) -> NDArray[np.bool_]:
+    """Which rows to keep aside so that no group, such as a writer, is on both sides: bool [N].
+
+    Whole groups [N] are drawn at random until they hold a `share` of the rows; each side has one at least.
+
+    Raises:
+        DataError: there is one group only.
+    """
+    names = np.unique(groups)
+    if len(names) < 2:
+        raise DataError(f"all {len(labelled)} images are of one group: there must be two at least to split by")
+    aside = np.zeros(len(labelled), bool)
+    for name in np.random.default_rng(seed).permutation(names)[:-1]:
+        aside |= groups == name
+        if aside.sum() >= share * len(labelled):
+            break
+    return aside
