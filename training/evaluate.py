@@ -1,6 +1,8 @@
-"""Measures an artifact as it is served: the exported graph through onnxruntime with its temperature, no torch."""
+"""Measures an artifact as it is served: through onnxruntime with its temperature, no torch."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,9 +10,14 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from ics.contracts import Prediction
+from ics.errors import ImageError
 from ics.routing import DEFAULT_THRESHOLD
+from serving.model import Model
 from training.calibrate import expected_calibration_error, probabilities
+from training.data import Skipped
 from training.measures import Answers, wilson
+from training.samples import Sample
 
 THRESHOLD = DEFAULT_THRESHOLD
 
@@ -107,3 +114,51 @@ def table_row(described: str, measured: Measured) -> str:
         f"| {described} | {measured.images:,} | {measured.accuracy:.2%} ({low:.1%} to {high:.1%}) | {measured.ece:.4f} "
         f"| {measured.share_accepted:.1%} | {accepted} | {measured.wrong_below:,} of {measured.wrong:,} |"
     )
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What a model said of `samples`, row by row, less those that were `skipped` because they cannot be classified."""
+
+    samples: tuple[Sample, ...]
+    answers: Answers
+    skipped: tuple[Skipped, ...]
+
+    def worst(self, most: int) -> list[int]:
+        """The rows of wrong answers, the surest first: where the model is most mistaken."""
+        wrong = np.flatnonzero(~self.answers.right)
+        order = np.argsort(-self.answers.confidence[wrong], kind="stable")
+        return [int(row) for row in wrong[order][:most]]
+
+
+def evaluate(model: Model, samples: Sequence[Sample], advance: Callable[[], object]) -> Evaluated:
+    """Have a model answer for each sample, as it does when it is served; `advance` is called after each."""
+    kept: list[Sample] = []
+    said: list[Prediction] = []
+    skipped: list[Skipped] = []
+    with ThreadPoolExecutor(os.cpu_count()) as workers:
+        # in parts, so that an interruption need not wait for all
+        for start in range(0, len(samples), 256):
+            part = samples[start : start + 256]
+            for sample, answer in zip(part, workers.map(lambda one: _answer(model, one), part), strict=True):
+                advance()
+                if isinstance(answer, Skipped):
+                    skipped.append(answer)
+                else:
+                    kept.append(sample)
+                    said.append(answer)
+    answers = Answers(
+        true=tuple(sample.true for sample in kept),
+        said=tuple(prediction.label for prediction in said),
+        confidence=np.array([prediction.confidence for prediction in said], np.float64),
+    )
+    return Evaluated(tuple(kept), answers, tuple(skipped))
+
+
+def _answer(model: Model, sample: Sample) -> Prediction | Skipped:
+    try:
+        return model.classify(sample.pixels(model.spec))
+    except ImageError as error:
+        return Skipped(sample.source, f"{error.reason}: {error}")
+    except OSError as error:
+        return Skipped(sample.source, str(error))

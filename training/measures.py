@@ -4,7 +4,9 @@ Everything here is counted from `Answers`, whatever gave them. Shares and errors
 Wilson's score where the figure is a share of pictures, else by the bootstrap's percentiles.
 """
 
+import json
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +19,9 @@ from numpy.typing import NDArray
 from ics.artifact import Kind
 from ics.routing import DEFAULT_THRESHOLD
 from training.calibrate import BINS, bin_of, expected_calibration_error
+
+THRESHOLDS = (0.5, 0.8, 0.9, 0.95, 0.99)
+"""Thresholds to compare with the one that is used."""
 
 RESAMPLES = 1000
 """Draws of the bootstrap."""
@@ -78,6 +83,7 @@ def figures(
     # every answer would be one point: for a file, at most a few hundred of them
     places = np.unique(np.linspace(0, len(coverage) - 1, 200).round().astype(int))
     return found | {
+        "thresholds": [at_threshold(answers, each) for each in sorted({*THRESHOLDS, threshold})],
         "reliability": [asdict(bin_) for bin_ in reliability(answers)],
         "risk_coverage": [
             {"accepted": float(coverage[place]), "error": float(error[place])} for place in places if len(coverage)
@@ -119,6 +125,18 @@ def resampled(count: int, seed: int, figure: Callable[[NDArray[np.float64]], flo
         figure(np.bincount(generator.integers(count, size=count), minlength=count).astype(np.float64))
         for _ in range(RESAMPLES)
     ]
+
+
+def at_threshold(answers: Answers, threshold: float) -> dict[str, Any]:
+    """What a threshold does: how many answers it accepts, how many of those are wrong, how many others go to people."""
+    accepted = answers.confidence >= threshold
+    return {
+        "threshold": threshold,
+        "accepted": int(accepted.sum()),
+        "wrong_accepted": int((accepted & ~answers.right).sum()),
+        "to_people": int((~accepted).sum()),
+        "wrong_to_people": int((~accepted & ~answers.right).sum()),
+    }
 
 
 @dataclass(frozen=True)
@@ -269,3 +287,10 @@ def _text_figures(answers: Answers, seed: int) -> dict[str, Any]:
         found[name] = None if math.isnan(whole) else _with_interval(whole, resampled(len(pairs), seed, rate))
     confusions = [{"true": true, "read": read, "count": count} for (true, read), count in character_confusions(answers)]
     return found | {"character_confusions": confusions[:50]}
+
+
+def as_text(value: Any) -> str:
+    """JSON for people: indented, but with what holds neither lists nor objects on one line."""
+    indented = json.dumps(value, ensure_ascii=False, indent=1)
+    # a line's end is never inside a string, where JSON writes it as \\n
+    return re.sub(r"[\[{][^\[\]{}]*[\]}]", lambda flat: re.sub(r"\s*\n\s*", " ", flat[0]), indented) + "\n"

@@ -15,6 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+from numpy.typing import NDArray
 
 from ics.artifact import Kind
 from ics.routing import DEFAULT_THRESHOLD
@@ -28,6 +29,7 @@ BLUES = LinearSegmentedColormap.from_list("blues", ["#ffffff", "#cfe3f1", "#6fb1
 STYLE = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, and has Cyrillic
     "font.size": 10,
+    "text.parse_math": False,  # a label may hold dollars
     "text.color": INK,
     "axes.labelcolor": INK,
     "axes.edgecolor": "#9aa5b1",
@@ -308,6 +310,44 @@ _OVER: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset poin
 def _aside(axes: Axes, text: str, points: float = 10) -> None:
     """A remark so far above the right end of the axes, where no data can be."""
     axes.annotate(text, (1, 1), (0, points), **_OVER, ha="right", color=FAINT)
+
+
+@_styled
+def contact_sheet(pictures: Sequence[tuple[NDArray[np.uint8], str, str, float]], kind: Kind, wrong: int) -> Figure:
+    """The surest mistakes: each picture [height, width, channels], its truth, what was said, how sure; of all `wrong`.
+
+    Nothing to show is said.
+    """
+    columns = 2 if kind == "text" else 6
+    rows = max(1, -(-len(pictures) // columns))
+    height, width = pictures[0][0].shape[:2] if pictures else (1, 1)
+    cell = 4.6 if kind == "text" else 1.55
+    shown = cell * min(height / width, 2)
+    of_all = f"The {len(pictures)} surest of {wrong:,}" if len(pictures) < wrong else f"All {wrong:,}"
+    title = f"{of_all} mistakes, true  →  said" if pictures else "No mistake"
+    figure = Figure(figsize=(columns * cell + 0.6, rows * (shown + 0.5) + 0.7), layout="constrained")
+    figure.suptitle(
+        title,
+        x=0.02,
+        y=1 - 0.15 / figure.get_figheight(),
+        va="top",
+        ha="left",
+        fontweight="bold",
+        fontsize=12.5,
+    )
+    figure.get_layout_engine().set(w_pad=0.06, h_pad=0.04, rect=(0.015, 0.015, 0.97, 0.97))
+    for place, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
+        axes.set_axis_off()
+        if place >= len(pictures):
+            continue
+        pixels, true, said, confidence = pictures[place]
+        axes.imshow(pixels.squeeze(), cmap="gray", vmin=0, vmax=255)
+        most = 46 if kind == "text" else 12
+        parts = [_clipped(part, most) or "(nothing)" for part in (true, said)]
+        apart = "\n→ " if kind == "text" or sum(map(len, parts)) > 14 else "  →  "
+        axes.set_title(apart.join(parts), fontsize=9.5, fontweight="normal", loc="left", pad=4)
+        axes.text(0, -0.04, f"{confidence:.1%} sure", transform=axes.transAxes, va="top", fontsize=8, color=ORANGE)
+    return figure
 
 
 def _named(character: str, nothing: str) -> str:

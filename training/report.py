@@ -1,14 +1,12 @@
 """What is said of a new model: its figures for model.json and metrics.json, its pictures, and its card."""
 
-import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ics.artifact import ModelSpec
-from training.measures import Answers, figures
+from training.measures import Answers, as_text, figures
 from training.plots import write_pictures
 from training.recipe import Recipe
 
@@ -68,13 +66,6 @@ def write_report(
     )
     (folder / "metrics.json").write_text(text, "utf-8")
     write_pictures(folder, spec.kind, spec.labels, report.tested, history=history)
-
-
-def as_text(value: Any) -> str:
-    """JSON for people: indented, but with what holds neither lists nor objects on one line."""
-    indented = json.dumps(value, ensure_ascii=False, indent=1)
-    # a line's end is never inside a string, where JSON writes it as \\n
-    return re.sub(r"[\[{][^\[\]{}]*[\]}]", lambda flat: re.sub(r"\s*\n\s*", " ", flat[0]), indented) + "\n"
 
 
 def card(recipe: Recipe, report: Report, version: str, parameters: int, command: str, sizes: str) -> str:
