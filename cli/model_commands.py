@@ -119,7 +119,10 @@ def pack(
         mean=_numbers(mean, "--mean"),
         std=_numbers(std, "--std"),
     )
-    spec = pack(file, out, labels=names, preparation=preparation, temperature=temperature)
+    try:
+        spec = pack(file, out, labels=names, preparation=preparation, temperature=temperature)
+    except OSError as error:
+        raise typer.BadParameter(str(error), param_hint="--out") from error
     show.out.print(f"{out} is a {spec.kind} model of {len(spec.labels)} labels, version {spec.version[:12]}.")
     show.out.print(f"Next: fill in {out / 'card.md'}, then   {show.COMMAND} model check {out}", style="dim")
 

@@ -203,6 +203,7 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str], str]] = {
     "temperature": ({}, ["--temperature", "0"], "temperature is 0.0; it must be a number above 0"),
     "whole numbers": ({"type_": TensorProto.INT32}, [], "takes int32; ICS can give it float32"),
     "mean of uint8": ({"type_": TensorProto.UINT8}, ["--mean", "0.5"], "leave out --mean and --std"),
+    "a file": ({}, ["--out", "two.txt"], "File exists: 'two.txt'"),
     "opset 6": ({"opset": 6}, [], "is of opset 6; export it with opset 7 or later"),
 }  # fmt: skip
 
