@@ -56,6 +56,9 @@ lock: .venv/installed ## Pin every dependency anew, with hashes
 	  --no-emit-find-links --no-annotate --custom-compile-command "make lock" requirements.in -o requirements.txt
 	$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-emit-find-links --no-annotate --custom-compile-command "make lock" requirements-checks.in -o requirements-checks.txt
+	$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links \
+	  --no-annotate --custom-compile-command "make lock" -c requirements.txt requirements-train.in \
+	  | grep -vE '^(cuda|nvidia|triton)' > requirements-train.txt
 	@for file in lambdas/*/requirements.in serving/requirements.in; do \
 	  $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-emit-find-links --no-annotate --custom-compile-command "make lock" -c requirements.txt \
