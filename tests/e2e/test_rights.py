@@ -17,12 +17,15 @@ from cli.deployment import Deployment
 from ics import paths
 from ics.contracts import Batch, ImageRef, dump_line, fields_of
 from local.control import LocalAws
+from stacks.config import load_config
 from tests.e2e.harness import Ended
 from tests.rights.policies import ENVIRONMENTS, Call, Rights, matches, rights_of
 from tests.rights.test_state_machine import needs
 from tests.rights.unused import UNUSED, reason
 
 Put = Callable[[str, bytes], str]
+
+MODELS = load_config("local").models.keys()
 
 NO_BUCKET = "arn:aws:s3:::no-such-bucket-of-ours"
 """What other tests ask for though it does not exist: nobody has rights on it."""
@@ -58,7 +61,7 @@ def recorded(aws: LocalAws, everything: None, names: dict[str, str]) -> set[Call
             )
             for call in found["calls"]
         }
-        if any((who, action) == ("digits", "s3:PutObject") for who, action, _ in calls):  # captured a second later
+        if {who for who, action, _ in calls if action == "s3:PutObject"} >= MODELS:  # captured a second later
             return calls
         time.sleep(0.1)
     return pytest.fail("nothing was captured")
@@ -89,6 +92,9 @@ def everything(aws: LocalAws, deployment: Deployment, finish: Callable[..., Ende
         assert finish({"manifest": manifest}).summary["reasons"] == {"EndpointRefused": 1}
     finally:
         broken()
+    for model in MODELS:
+        asked = {"images": [odd[0]], "model": model, "mode": "tolerant"}
+        assert finish(asked).summary["failed"] == 0
     _upload_in_parts(bucket, folder, put, finish, digits)
     _lose_a_batch(deployment, odd[1])
 
@@ -135,7 +141,14 @@ def _in(environment: str, call: Call) -> Call:
 
 def _used(rights: Rights, recorded: set[Call]) -> set[Call]:
     """What was called there or is called by the definition, and what that needs besides."""
-    calls = {_in(rights.environment, call) for call in recorded if not call[2].startswith(NO_BUCKET)}
+    elsewhere = MODELS - load_config(rights.environment).models.keys()
+    calls = {
+        _in(rights.environment, (who, action, resource))
+        for who, action, resource in recorded
+        if not resource.startswith(NO_BUCKET)
+        and who not in elsewhere
+        and resource.rpartition(":endpoint/ics-local-")[2] not in elsewhere
+    }
     return {needed for call in calls | set(needs(rights)) for needed in rights.implied(call)}
 
 

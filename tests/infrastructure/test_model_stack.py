@@ -58,11 +58,14 @@ def test_the_order_is_role_model_configuration_endpoint(assembly):
 
 
 def test_the_artifact_is_a_tar_with_its_three_files_at_the_root(local):
-    (archive,) = local.folder.glob("asset.*.tar.gz")
-    with tarfile.open(archive) as tar:
-        assert tar.getnames() == ["card.md", "model.json", "model.onnx"]
-        packed = {name: tar.extractfile(name).read() for name in tar.getnames()}
-    assert packed == {name: (ROOT / "models/digits" / name).read_bytes() for name in packed}
+    names = ["card.md", "model.json", "model.onnx"]
+    packed = []
+    for archive in local.folder.glob("asset.*.tar.gz"):
+        with tarfile.open(archive) as tar:
+            assert tar.getnames() == names
+            packed.append([tar.extractfile(name).read() for name in names])
+    folders = [ROOT / model.artifact for model in load_config("local").models.values()]
+    assert sorted(packed) == sorted([(folder / name).read_bytes() for name in names] for folder in folders)
 
 
 def test_packing_an_artifact_twice_gives_the_same_bytes(tmp_path):
@@ -72,7 +75,8 @@ def test_packing_an_artifact_twice_gives_the_same_bytes(tmp_path):
 
 
 def test_only_an_environment_on_aws_builds_an_image_and_for_its_processor(local, prod):
-    assert local.model.one("SageMaker::Model")["PrimaryContainer"]["Image"] == "ics-serving:local"
+    models = local.model.of("SageMaker::Model").values()
+    assert {model["PrimaryContainer"]["Image"] for model in models} == {"ics-serving:local"}
     assert not json.loads((local.folder / "ics-local-model.assets.json").read_text()).get("dockerImages")
     (image,) = json.loads((prod.folder / "ics-prod-model.assets.json").read_text())["dockerImages"].values()
     source = image["source"]

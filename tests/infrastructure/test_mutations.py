@@ -33,8 +33,12 @@ def statement(template, action):
     return next(item for _, item in template.statements() if action in json.dumps(item["Action"]))
 
 
+def first(template, kind):
+    return next(iter(template.of(kind).values()))
+
+
 def capture(assembly):
-    return assembly.model.one("SageMaker::EndpointConfig")["DataCaptureConfig"]
+    return first(assembly.model, "SageMaker::EndpointConfig")["DataCaptureConfig"]
 
 
 def definition(assembly, change):
@@ -58,10 +62,6 @@ def delete_alarm(assembly, name):
                 del template.resources[logical_id]
                 return
     raise AssertionError(f"no alarm {name}")
-
-
-def first_alarm(assembly):
-    return next(iter(assembly.model.of("CloudWatch::Alarm").values()))
 
 
 def orphan(assembly):
@@ -183,7 +183,7 @@ MUTANTS = {
         data.test_alarms_and_events_may_use_the_topic_and_its_key,
     ),
     "a queue is not encrypted": (
-        lambda it: next(iter(it.data.of("SQS::Queue").values())).update(SqsManagedSseEnabled=False),
+        lambda it: first(it.data, "SQS::Queue").update(SqsManagedSseEnabled=False),
         data.test_every_queue_is_encrypted_and_keeps_alerts_as_long_as_sqs_can,
     ),
     # endpoint
@@ -200,11 +200,11 @@ MUTANTS = {
         model.test_the_endpoint_has_its_computed_name_and_captures_both_json_types,
     ),
     "the container reaches the network": (
-        lambda it: it.model.one("SageMaker::Model").pop("EnableNetworkIsolation"),
+        lambda it: first(it.model, "SageMaker::Model").pop("EnableNetworkIsolation"),
         model.test_the_container_has_no_network_and_server_errors_roll_an_update_back,
     ),
     "a bad update stays": (
-        lambda it: it.model.one("SageMaker::Endpoint")["DeploymentConfig"].pop("AutoRollbackConfiguration"),
+        lambda it: first(it.model, "SageMaker::Endpoint")["DeploymentConfig"].pop("AutoRollbackConfiguration"),
         model.test_the_container_has_no_network_and_server_errors_roll_an_update_back,
     ),
     # functions and the state machine
@@ -225,7 +225,7 @@ MUTANTS = {
         pipeline.test_the_definition_is_readable_in_the_template_and_every_placeholder_has_a_value,
     ),
     "a log is kept for ever": (
-        lambda it: next(iter(it.pipeline.of("Logs::LogGroup").values())).pop("RetentionInDays"),
+        lambda it: first(it.pipeline, "Logs::LogGroup").pop("RetentionInDays"),
         pipeline.test_every_log_group_expires_and_execution_data_is_not_logged,
     ),
     "execution data is logged": (
@@ -243,15 +243,15 @@ MUTANTS = {
         for name in sorted(alarms.OF_RUNS | alarms.OF_AN_ENDPOINT | alarms.OF_A_QUEUE)
     },
     "an alarm tells nobody": (
-        lambda it: first_alarm(it).update(AlarmActions=[]),
+        lambda it: first(it.model, "CloudWatch::Alarm").update(AlarmActions=[]),
         alarms.test_every_alarm_is_there_and_tells_the_topic,
     ),
     "an alarm is switched off": (
-        lambda it: first_alarm(it).update(ActionsEnabled=False),
+        lambda it: first(it.model, "CloudWatch::Alarm").update(ActionsEnabled=False),
         alarms.test_every_alarm_is_there_and_tells_the_topic,
     ),
     "an alarm names no runbook": (
-        lambda it: first_alarm(it).update(AlarmDescription="Something is wrong."),
+        lambda it: first(it.model, "CloudWatch::Alarm").update(AlarmDescription="Something is wrong."),
         alarms.test_every_alarm_names_its_runbook_and_every_runbook_has_an_alarm,
     ),
     "a run whose alert was not sent rings no alarm": (

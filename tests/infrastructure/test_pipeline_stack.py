@@ -143,9 +143,10 @@ def test_the_models_setting_says_what_the_artifacts_say(assembly):
     for function in assembly.pipeline.of("Lambda::Function").values():
         text = function["Environment"]["Variables"].get("MODELS")
         if text is not None:
-            models = json.loads(text)
-            assert models["digits"]["endpoint"] == f"ics-{assembly.environment}-digits"
-            assert models["digits"]["batch_images"] == 100
+            config, models = load_config(assembly.environment), json.loads(text)
+            assert {name: (one["endpoint"], one["batch_images"]) for name, one in models.items()} == {
+                name: (config.endpoint_name(name), one.batch_images) for name, one in config.models.items()
+            }
             assert (models["digits"]["input"]["width"], models["digits"]["input"]["height"]) == (28, 28)
 
 
@@ -162,7 +163,8 @@ def test_each_function_has_a_role_of_its_own_with_exactly_its_rights(assembly, p
         expected = dict(RIGHTS[next(state for state, name in FOLDERS.items() if name == folder)])
         if "endpoint" in expected:
             here = "arn:<AWS::Partition>:sagemaker:<AWS::Region>:<AWS::AccountId>"
-            expected[f"{here}:endpoint/ics-{assembly.environment}-digits"] = expected.pop("endpoint")
+            config, invoke = load_config(assembly.environment), expected.pop("endpoint")
+            expected |= {f"{here}:endpoint/{config.endpoint_name(model)}": invoke for model in config.models}
         expected[f"/aws/lambda/{function['FunctionName']}"] = {"logs:CreateLogStream", "logs:PutLogEvents"}
         assert granted(policy["PolicyDocument"]["Statement"], place) == expected
     assert len(set(used)) == len(used)
@@ -270,7 +272,7 @@ def test_the_outputs_the_command_reads(assembly):
     assert outputs == {
         "StateMachineArn": {"Ref": machine_id},
         "DefaultModel": "digits",
-        "Models": "digits",
+        "Models": ",".join(load_config(assembly.environment).models),
         "Threshold": "0.94",
     }
 

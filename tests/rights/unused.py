@@ -5,6 +5,10 @@ A row is whose right it is, the action, the resource pattern (each may hold wild
 
 from fnmatch import fnmatchcase
 
+from stacks.config import load_config
+
+ON_AWS = sorted({model for environment in ("dev", "staging", "prod") for model in load_config(environment).models})
+MODELS = sorted({*ON_AWS, *load_config("local").models})
 LAMBDA_LOGS = "Lambda itself writes a function's log as its role; the emulator keeps logs without a call"
 SAGEMAKER_LOGS = "SageMaker's host writes the container's log and metrics; the stand-in's server writes a file"
 IMAGE_PULL = "SageMaker pulls the image from ECR; the local environment has none"
@@ -15,9 +19,15 @@ OWN_REDRIVE = "granted with Stop and Describe; whoever redrives the run itself d
 UNUSED = (
     ("*", "logs:CreateLogStream", "*:log-group:/aws/lambda/*", LAMBDA_LOGS),
     ("*", "logs:PutLogEvents", "*:log-group:/aws/lambda/*", LAMBDA_LOGS),
-    ("digits", "logs:*", "*:log-group:/aws/sagemaker/Endpoints/*", SAGEMAKER_LOGS),
-    ("digits", "cloudwatch:PutMetricData", "*", SAGEMAKER_LOGS),
-    ("digits", "ecr:*", "*", IMAGE_PULL),
+    *(
+        row
+        for model in MODELS
+        for row in (
+            (model, "logs:*", "*:log-group:/aws/sagemaker/Endpoints/*", SAGEMAKER_LOGS),
+            (model, "cloudwatch:PutMetricData", "*", SAGEMAKER_LOGS),
+        )
+    ),
+    *((model, "ecr:*", "*", IMAGE_PULL) for model in ON_AWS),
     ("classify-images", "logs:*", "*", LOG_DELIVERY),
     ("classify-images", "states:RedriveExecution", "*:execution:*:[*]", OWN_REDRIVE),
     ("serialize-image-data", "s3:ListBucket", "*:::Working", MISSING),
