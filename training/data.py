@@ -72,7 +72,8 @@ def load_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
     if not path.is_file():
         raise DataError(f"no such file: {path}")
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        # np.load leaves a file open that it cannot read, if it opened it
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             if missing := set(names) - set(arrays.files):
                 raise DataError(f"{path} lacks the arrays {', '.join(sorted(missing))}")
             return {name: arrays[name] for name in names}

@@ -42,16 +42,15 @@ def load_mnist(path: Path) -> tuple[Labelled, Labelled]:
         arrays = {name: load_idx(_idx_file(path, file)) for name, file in IDX.items()}
     else:
         arrays = load_arrays(path, tuple(IDX))
+    parts = []
     for part in ("train", "test"):
         images, labels = arrays[f"{part}_x"], arrays[f"{part}_y"]
         if images.shape[1:] != (28, 28):
             raise DataError(f"{path} holds images of shape {images.shape[1:]}, not 28 x 28")
+        parts.append(Labelled(images[..., np.newaxis], labels.astype(np.int64)))
         if not np.isin(labels, np.arange(10)).all():
             raise DataError(f"{path} holds labels outside 0..9")
-    train, test = (
-        Labelled(arrays[f"{part}_x"][..., np.newaxis], arrays[f"{part}_y"].astype(np.int64))
-        for part in ("train", "test")
-    )
+    train, test = parts
     return train, test
 
 
