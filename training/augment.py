@@ -1,6 +1,7 @@
-"""Augmentation: random, label-keeping changes to a batch of images, reproducible from one generator.
+"""Augmentation: random changes to a batch of images, reproducible from one generator.
 
-Batches are float32 [N, channels, height, width] in 0..1, ink light on black: what moves in from outside is black.
+Batches are float32 [N, channels, height, width] in 0..1. Those for writing expect ink light on black: what they move in
+from outside is black.
 """
 
 import math
@@ -18,8 +19,8 @@ def augmented(
 ) -> tuple[Tensor, Tensor]:
     """A batch after a recipe's changes, in their order: (inputs, target probabilities [.., classes]).
 
-    A change with a `share` is done to that part of the batch, its first rows. `nothing` is no change: it adds a share
-    of pictures of nothing, whose target is every class alike.
+    A change with a `share` is done to that part of the batch, its first rows. Two change targets, too: `nothing` adds a
+    share of pictures of nothing, whose target is every class alike, and `mixup` mixes pictures.
 
     Raises:
         RecipeError: there is no such change, or it takes other options.
@@ -31,11 +32,16 @@ def augmented(
                 blank = textures(part, *images.shape[1:], generator, **change.options)
                 even = torch.full((part, targets.shape[1]), 1 / targets.shape[1])
                 images, targets = torch.cat([images, blank]), torch.cat([targets, even])
+            elif change.name == "mixup":
+                mixed = mixup(images[:part], targets[:part], generator, **change.options)
+                images, targets = (
+                    torch.cat([new, old[part:]]) for new, old in zip(mixed, (images, targets), strict=True)
+                )
             elif change.name in CHANGES:
                 changed = CHANGES[change.name](images[:part], generator, **change.options) if part else images[:0]
                 images = torch.cat([changed, images[part:]])
             else:
-                known = ", ".join(sorted([*CHANGES, "nothing"]))
+                known = ", ".join(sorted([*CHANGES, "mixup", "nothing"]))
                 raise RecipeError(f"augment.name: no augmentation {change.name!r}; there are: {known}")
         except TypeError as error:
             raise RecipeError(f"augment.{change.name}: {error}") from error
@@ -85,6 +91,19 @@ def change_stroke(images: Tensor, generator: torch.Generator, *, thinner: float,
     return images + amount.clamp(min=0) * (dilated - images) - amount.clamp(max=0) * (eroded - images)
 
 
+def thin(images: Tensor, generator: torch.Generator, *, most: float) -> Tensor:
+    """Wear strokes away from their edges, 1 to their middle lines, by up to `most`; half of the images keep theirs.
+
+    Unlike erosion it keeps strokes of any width, and unbroken: what is worn away is what is darker, in a blurred image,
+    than its brightest neighbour; that is the more so the farther it is from the stroke's middle.
+    """
+    amount = (torch.rand(len(images), 1, 1, 1, generator=generator) * 2 - 1).clamp(min=0) * most
+    blurred = F.avg_pool2d(F.avg_pool2d(images, 3, stride=1, padding=1), 3, stride=1, padding=1)
+    ridge = blurred / F.max_pool2d(blurred, 3, stride=1, padding=1).clamp(min=1e-6)
+    # from 0 all of the stroke, to 1 its very ridge
+    return images * ((ridge - amount) / (1 - amount).clamp(min=0.05)).clamp(0, 1).where(amount > 0, 1.0)
+
+
 def lower_resolution(images: Tensor, generator: torch.Generator, *, smallest: int) -> Tensor:
     """Shrink the batch to a random side of at least `smallest` pixels and enlarge it: how small pictures come in."""
     height, width = images.shape[2:]
@@ -109,6 +128,79 @@ def change_contrast(
     return (lift + images * (ink - lift) + torch.randn(images.shape, generator=generator) * grain).clamp(0, 1)
 
 
+def crop(
+    images: Tensor,
+    generator: torch.Generator,
+    *,
+    area: float,
+    ratio: float,
+    degrees: float = 0.0,
+    flip: bool = True,
+) -> Tensor:
+    """Enlarge a random part of each photograph, of at least `area` of it, to its whole size; half are mirrored, too.
+
+    The part's sides are as the picture's, times up to `ratio` or its inverse, and turned by up to `degrees`; what lies
+    outside is the picture, mirrored (Szegedy et al. 2014, random resized crops).
+    """
+    count = len(images)
+
+    def uniform(low: float, high: float) -> Tensor:
+        return torch.rand(count, generator=generator) * (high - low) + low
+
+    size = uniform(area, 1).sqrt()
+    stretch = torch.exp(uniform(-math.log(ratio), math.log(ratio)) / 2)
+    wide, high = (size * stretch).clamp(max=1), (size / stretch).clamp(max=1)
+    side = torch.where(uniform(0, 1) < 0.5, -1.0, 1.0) if flip else torch.ones(count)
+    angle, form = uniform(-math.radians(degrees), math.radians(degrees)), images.shape[3] / images.shape[2]
+    left, top = uniform(-1, 1) * (1 - wide), uniform(-1, 1) * (1 - high)
+    rows = [
+        torch.stack([wide * angle.cos() * side, -high * angle.sin() / form, left], 1),
+        torch.stack([wide * angle.sin() * form * side, high * angle.cos(), top], 1),
+    ]
+    grid = F.affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+
+
+def change_colour(
+    images: Tensor, generator: torch.Generator, *, brightness: float, contrast: float, saturation: float, tint: float
+) -> Tensor:
+    """Multiply each photograph's brightness, contrast, saturation and, by `tint`, channels, each by 1 +- as much."""
+
+    def factor(most: float, channels: int = 1) -> Tensor:
+        return 1 + (torch.rand(len(images), channels, 1, 1, generator=generator) * 2 - 1) * most
+
+    images = images * factor(brightness) * factor(tint, images.shape[1])
+    grey = images.mean((1, 2, 3), keepdim=True)
+    images = grey + (images - grey) * factor(contrast)
+    grey = images.mean(1, keepdim=True)
+    return (grey + (images - grey) * factor(saturation)).clamp(0, 1)
+
+
+def erase(images: Tensor, generator: torch.Generator, *, area: float) -> Tensor:
+    """Cover a rectangle of up to `area` of each picture with one random colour (Zhong et al. 2017, random erasing)."""
+    count, channels, height, width = images.shape
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(count, *shape, generator=generator)
+
+    side, form = (uniform(1) * area).sqrt(), torch.exp((uniform(1) * 2 - 1) * math.log(2) / 2)
+    covered = torch.ones(count, 1, 1, dtype=torch.bool)
+    for axis, (length, extent) in enumerate(((height, side * form), (width, side / form))):
+        within = ((torch.arange(length) + 0.5) / length - uniform(1)).abs() < extent / 2
+        covered = covered & within.unsqueeze(2 - axis)
+    return torch.where(covered.unsqueeze(1), uniform(channels, 1, 1), images)
+
+
+def mixup(images: Tensor, targets: Tensor, generator: torch.Generator, *, most: float = 0.5) -> tuple[Tensor, Tensor]:
+    """Lay over each picture another one of the batch, at up to `most`, and its target as much (Zhang et al. 2017)."""
+    other = torch.randperm(len(images), generator=generator)
+    weight = torch.rand(len(images), 1, generator=generator) * most
+    return (
+        torch.lerp(images, images[other], weight[:, :, None, None]),
+        torch.lerp(targets, targets[other], weight),
+    )
+
+
 def textures(count: int, channels: int, height: int, width: int, generator: torch.Generator) -> Tensor:
     """Pictures of nothing, all channels alike: blank grounds, gradients, blobs, textures and noise, at random contrast.
 
@@ -129,8 +221,12 @@ def textures(count: int, channels: int, height: int, width: int, generator: torc
 
 CHANGES: Mapping[str, Callable[..., Tensor]] = {
     "stroke": change_stroke,
+    "thin": thin,
     "warp": warp,
     "resolution": lower_resolution,
     "contrast": change_contrast,
+    "crop": crop,
+    "colour": change_colour,
+    "erase": erase,
 }
 """What recipes call the changes: each takes images and a generator, and options of its own."""

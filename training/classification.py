@@ -57,11 +57,12 @@ def task(recipe: Recipe, dataset: Dataset) -> Task:
         except TypeError as error:
             raise RecipeError(f"net.options: {error}") from error
 
-    def batches(_epoch: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(epoch: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        size = schedule.sizes[epoch * len(schedule.sizes) // schedule.epochs]
         for rows in torch.randperm(len(images), generator=generator).split(schedule.batch):
             targets = F.one_hot(labels[rows], classes).float()
             targets = targets * (1 - schedule.smoothing) + schedule.smoothing / classes
-            yield augmented(as_input(images[rows]), targets, recipe.augment, generator)
+            yield augmented(_at_size(as_input(images[rows]), size), targets, recipe.augment, generator)
 
     def validate(net: nn.Module) -> tuple[float, float]:
         answers = outputs(net, held_images)
@@ -78,6 +79,12 @@ def task(recipe: Recipe, dataset: Dataset) -> Task:
         metric="accuracy",
         identity={"images": len(images), "classes": classes},
     )
+
+
+def _at_size(images: Tensor, share: float) -> Tensor:
+    """Images [N, channels, height, width] at a share of their height and width."""
+    sides = [max(1, round(share * side)) for side in images.shape[2:]]
+    return images if share == 1 else F.interpolate(images, sides, mode="bilinear", antialias=True)
 
 
 def report(graph: bytes, recipe: Recipe, dataset: Dataset) -> Report:

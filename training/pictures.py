@@ -18,9 +18,18 @@ def prepared(pictures: Sequence[NDArray[np.uint8]], spec: InputSpec) -> NDArray[
     for picture in pictures:
         file = io.BytesIO()
         Image.fromarray(picture).save(file, "PNG")
-        with Image.open(io.BytesIO(prepare(file.getvalue(), spec))) as image:
-            tensors.append(np.asarray(image).reshape(spec.height, spec.width, spec.channels))
+        tensors.append(pixels(file.getvalue(), spec))
     return np.stack(tensors)
+
+
+def pixels(content: bytes, spec: InputSpec) -> NDArray[np.uint8]:
+    """A file's picture as the model gets it from the pipeline: uint8 [height, width, channels].
+
+    Raises:
+        ImageError: as `prepare` does.
+    """
+    with Image.open(io.BytesIO(prepare(content, spec))) as image:
+        return np.asarray(image).reshape(spec.height, spec.width, spec.channels)
 
 
 def load_photograph_squares(side: int = 61) -> list[NDArray[np.uint8]]:

@@ -57,7 +57,8 @@ class Schedule:
 
     AdamW under one learning-rate cycle (Smith 2018) that peaks at `peak_rate`. Validation looks at an exponential
     moving average of the weights, decaying by `ema_decay` a step, and training stops `patience` epochs after its best.
-    `smoothing` is label smoothing (Szegedy et al. 2016).
+    `smoothing` is label smoothing (Szegedy et al. 2016). `sizes` are shares of the full width and height at which
+    pictures are learned from, each for as many epochs, one after the other: small ones are quick to learn much from.
     """
 
     epochs: Annotated[int, Field(ge=1)] = 20
@@ -67,6 +68,7 @@ class Schedule:
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.998
     patience: Annotated[int, Field(ge=1)] = 6
     smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    sizes: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1)] = (1.0,)
     seed: int = 0
 
 
