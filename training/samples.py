@@ -24,12 +24,14 @@ from training.recipe import load_recipe, recipe_names
 class Sample:
     """A picture, what it truly shows, and what people call it by.
 
-    The picture is a file as people have it, or pixels as the model takes them: uint8 [height, width, channels].
+    The picture is a file as people have it, or pixels as the model takes them: uint8 [height, width, channels]. `row`
+    is where a table lists it, from 1; 0 where there is none.
     """
 
     source: str
     true: str
     picture: Path | NDArray[np.uint8]
+    row: int = 0
 
     def pixels(self, spec: ModelSpec) -> NDArray[np.uint8]:
         """The picture as the model sees it, prepared as in the pipeline.
@@ -57,11 +59,12 @@ class Samples:
     skipped: Sequence[Skipped] = ()
 
 
-def find_samples(path: Path, spec: ModelSpec, recipe: str | None = None) -> Samples:
+def find_samples(path: Path, spec: ModelSpec, recipe: str | None = None, seed: int | None = None) -> Samples:
     """What `path` holds for this model.
 
-    With `recipe`, the test part of the data set that its loader reads there. Without one: for a text model a TSV; else
-    class folders; else what the recipe of the model's own name reads.
+    With `recipe`, the test part of the data set that its loader reads there, drawn with `seed` (or the recipe's)
+    where it is drawn at all. Without one: for a text model a TSV; else class folders; else what the recipe of the
+    model's own name reads.
 
     Raises:
         DataError: there is nothing there, or nothing of what the model knows.
@@ -72,13 +75,13 @@ def find_samples(path: Path, spec: ModelSpec, recipe: str | None = None) -> Samp
     if path.is_dir() and not any(path.iterdir()):
         raise DataError(f"{path} is empty")
     if recipe is not None:
-        return _of_loader(path, spec, recipe)
+        return _of_loader(path, spec, recipe, seed)
     if spec.kind == "text":
         return _lines(path, spec)
     if path.is_dir() and (found := _class_folders(path, spec)) is not None:
         return found
     if spec.name in recipe_names():
-        return _of_loader(path, spec, spec.name)
+        return _of_loader(path, spec, spec.name, seed)
     raise DataError(
         f"{path} holds no folders named after classes, and no recipe is called {spec.name!r}; "
         f"say with --recipe how to read it: {', '.join(recipe_names())}"
@@ -127,11 +130,11 @@ def _files(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _of_loader(path: Path, spec: ModelSpec, name: str) -> Samples:
+def _of_loader(path: Path, spec: ModelSpec, name: str, seed: int | None) -> Samples:
     recipe = load_recipe(name)
     if recipe.kind != spec.kind or recipe.data.loader not in LOADERS:
         raise DataError(f"the recipe {recipe.name} is of {recipe.kind} models; {spec.name} is a {spec.kind} model")
-    dataset = LOADERS[recipe.data.loader](recipe, path, recipe.schedule.seed)
+    dataset = LOADERS[recipe.data.loader](recipe, path, recipe.schedule.seed if seed is None else seed)
     size, wanted = dataset.test.images.shape[1:], (spec.input.height, spec.input.width, spec.input.channels)
     if size != wanted:
         raise DataError(f"the recipe {recipe.name} gives pictures of {list(size)}; {spec.name} takes {list(wanted)}")
@@ -191,7 +194,7 @@ def transcripts(path: Path) -> tuple[list[Sample], list[Skipped]]:
         if problem:
             skipped.append(Skipped(f"{table.name}:{number}", problem))
         else:
-            samples.append(Sample(name, true, picture))
+            samples.append(Sample(name, true, picture, number))
     return samples, skipped
 
 
