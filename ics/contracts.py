@@ -13,6 +13,8 @@ from typing import Any, Literal
 Decision = Literal["accepted", "uncertain", "flagged", "failed"]
 Mode = Literal["strict", "tolerant"]
 
+_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode  # `json.dumps` would make one a line
+
 DECISIONS: tuple[Decision, ...] = ("accepted", "uncertain", "flagged", "failed")
 MODES: tuple[Mode, ...] = ("strict", "tolerant")
 
@@ -114,7 +116,7 @@ def batch_from(event: Mapping[str, Any]) -> Batch:
 
 def dump_line(value: object) -> bytes:
     """One line of JSON Lines: compact JSON, UTF-8, ending in a newline."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    return _compact(value).encode() + b"\n"
 
 
 def fields_of(value: Any) -> dict[str, Any]:
@@ -127,10 +129,10 @@ def prediction_to_json(prediction: Prediction) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "label": prediction.label,
         "confidence": prediction.confidence,
-        "alternatives": tuple(fields_of(other) for other in prediction.alternatives),
+        "alternatives": tuple([fields_of(other) for other in prediction.alternatives]),
     }
     if prediction.boxes:
-        fields["boxes"] = tuple(fields_of(box) for box in prediction.boxes)
+        fields["boxes"] = tuple([fields_of(box) for box in prediction.boxes])
     if prediction.text is not None:
         fields["text"] = prediction.text
     fields["model"] = prediction.model

@@ -166,8 +166,9 @@ def _decode(content: bytes, format_: str, spec: InputSpec, max_pixels: int) -> I
             raise CorruptImage(f"more than {MAX_SCANS} scans")
         image = _shrink(image, spec)
     image.load()
-    with contextlib.suppress(Exception):  # unreadable metadata does not make the picture unreadable
-        ImageOps.exif_transpose(image, in_place=True)
+    if format_ == "TIFF" or not image.info.keys() <= _HARMLESS:  # nowhere else can it say that it must be turned
+        with contextlib.suppress(Exception):  # unreadable metadata does not make the picture unreadable
+            ImageOps.exif_transpose(image, in_place=True)
     return image
 
 

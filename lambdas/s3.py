@@ -65,9 +65,9 @@ def read_image(ref: ImageRef) -> tuple[ImageRef, bytes]:
         options["version"] = ref.version
     try:
         answer = obstore.get(store(ref.bucket), ref.key, options=options)  # type: ignore[arg-type]
-        size = answer.meta["size"]
-        if size > MAX_OBJECT_BYTES:
-            raise ObjectTooLarge(f"{size:,} bytes; the limit is {MAX_OBJECT_BYTES:,}")
+        meta = answer.meta
+        if meta["size"] > MAX_OBJECT_BYTES:
+            raise ObjectTooLarge(f"{meta['size']:,} bytes; the limit is {MAX_OBJECT_BYTES:,}")
         content = answer.bytes().to_bytes()
     except FileNotFoundError as error:
         raise ObjectNotFound(ref.uri) from error
@@ -80,8 +80,8 @@ def read_image(ref: ImageRef) -> tuple[ImageRef, bytes]:
         if _DELETE_MARKER in str(error):
             raise ObjectNotFound(ref.uri) from error
         raise ReadFailed(f"{ref.uri}: {type(error).__name__}") from error
-    etag = (answer.meta["e_tag"] or "").strip('"')
-    return ImageRef(ref.bucket, ref.key, etag, answer.meta["version"] or ref.version), content
+    etag = (meta["e_tag"] or "").strip('"')
+    return ImageRef(ref.bucket, ref.key, etag, meta["version"] or ref.version), content
 
 
 def _read_any_key(ref: ImageRef) -> tuple[ImageRef, bytes]:

@@ -1,24 +1,15 @@
 """SerializeImageData: read each image of a batch, prepare it for the model, stage request bodies."""
 
-import threading
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
 from typing import Any
 
 from ics import paths
-from ics.artifact import InputSpec
 from ics.contracts import ImageRef, batch_from, dump_line, fields_of
 from ics.errors import ImageError
-from ics.imaging import prepare
 from ics.wire import cut_bodies, request_line
 from lambdas.runtime import log, settings
-from lambdas.s3 import read_batch, read_image, write_working
-
-READERS = 8
-"""Images read at once. Each may hold 64 MiB of source; only one at a time is decoded, so that memory is bounded."""
-
-_decoding = threading.Lock()
+from lambdas.s3 import read_batch, write_working
+from lambdas.serialize_image_data.reading import read_prepared
 
 
 def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
@@ -27,10 +18,7 @@ def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
     The staged list says of each image, in the batch's order, in which body it is, or the reason why it is in none.
     """
     batch = batch_from(event)
-    spec, waiting = settings().models[batch.model].input, enumerate(read_batch(batch))
-    with ThreadPoolExecutor(READERS) as readers:  # whoever is free takes the next: cheaper than a task an image
-        parts = readers.map(lambda _: [(place, _read(ref, spec)) for place, ref in waiting], range(READERS))
-        read = [one for _, one in sorted(chain(*parts))]
+    read = read_prepared(read_batch(batch), settings().models[batch.model].input)
     lines = (request_line(ref.image_id, ready) for ref, ready in read if isinstance(ready, bytes))
     sizes = []
     for number, body in enumerate(cut_bodies(lines)):
@@ -41,16 +29,6 @@ def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
     failed = sum(not isinstance(ready, bytes) for _, ready in read)
     log("serialized", run=batch.run, batch=batch.batch, images=len(read), failed=failed, bodies=len(sizes))
     return {"bodies": len(sizes)}
-
-
-def _read(ref: ImageRef, spec: InputSpec) -> tuple[ImageRef, bytes | ImageError]:
-    """The image as read (with its etag) and its prepared bytes, or what is wrong with it."""
-    try:
-        ref, content = read_image(ref)
-        with _decoding:
-            return ref, prepare(content, spec, settings().max_pixels)
-    except ImageError as error:
-        return ref, error
 
 
 def _staged(read: list[tuple[ImageRef, bytes | ImageError]], places: Iterator[dict[str, int]]) -> Iterator[bytes]:
