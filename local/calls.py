@@ -6,6 +6,7 @@ A request names its role in its session token: what `local` gives to a Lambda fu
 of its role, which every client sends along; the access key stays the account's, as the emulator wants it.
 """
 
+import functools
 import re
 import threading
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -56,41 +57,44 @@ async def watch(scope: MutableMapping[str, Any], receive: Receive, send: Send) -
 
     A call that is not understood is recorded on a resource that no policy allows, so that it does not go unseen.
     """
-    role = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-amz-security-token"), "")
+    given = dict(scope["headers"])
+    role = given.get(b"x-amz-security-token", b"").decode("latin-1")
     if not role.startswith("arn:"):  # the account itself, or a session of whoever deploys
         return receive, send
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-    signed = _SIGNED_FOR.search(headers.get("authorization", "").encode())
+    signed = _SIGNED_FOR.search(given.get(b"authorization", b""))
     service = signed[1].decode() if signed else "unsigned"
-    invoked = _INVOCATIONS.fullmatch(scope["path"])
     if service == "s3":
-        return receive, _watch_s3(role, scope, headers, send)
+        return receive, _watch_s3(role, scope, send)
+    invoked = _INVOCATIONS.fullmatch(scope["path"])
     if service == "sagemaker" and invoked:
         name = unquote(invoked[1]).lower()
         record(role, "sagemaker:InvokeEndpoint", f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:endpoint/{name}")
         return receive, send
+    headers = _text(scope)
     body = await read_body(receive)
-    query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    query = _query(scope["query_string"])
     request = (service, scope["method"], scope["path"], headers, body, query)
     action = iam_actions.extract_iam_action(*request) or f"{service}:{scope['method']} {scope['path']}"
     record(role, action, iam_actions.extract_resource_arn(*request, REGION, ACCOUNT))
     return _again(body, receive), send
 
 
-def _watch_s3(role: str, scope: MutableMapping[str, Any], headers: dict[str, str], send: Send) -> Send:
+def _watch_s3(role: str, scope: MutableMapping[str, Any], send: Send) -> Send:
     """Service Authorization Reference, "Actions, resources, and condition keys for Amazon S3".
 
     S3 API reference, GetObject and HeadObject, "Permissions": that an object is not there is told (404, not 403) to
     whoever may list the bucket.
     """
     bucket, _, key = scope["path"].removeprefix("/").partition("/")
-    method = scope["method"]
-    query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    method, search = scope["method"], scope["query_string"]
     bucket_arn = f"arn:aws:s3:::{bucket}"
-    action = iam_actions._s3_action(method, "/bucket/key" if key else "/bucket" if bucket else "/", query)
+    action = _s3_action(method, "/bucket/key" if key else "/bucket" if bucket else "/", search)
     record(role, f"s3:{action or method}", f"{bucket_arn}/{key}" if key else bucket_arn)
-    for also, resource in iam_actions.s3_additional_checks(method, scope["path"], headers, b"", query):
-        record(role, also, resource)  # the source of a copy
+    if search or method != "GET":  # a plain GET, which is most of what a run asks for, needs no other right
+        for also, resource in iam_actions.s3_additional_checks(
+            method, scope["path"], _text(scope), b"", _query(search)
+        ):
+            record(role, also, resource)  # the source of a copy
     if not key or method not in ("GET", "HEAD"):
         return send
 
@@ -100,6 +104,21 @@ def _watch_s3(role: str, scope: MutableMapping[str, Any], headers: dict[str, str
         await send(message)
 
     return watched
+
+
+@functools.lru_cache(maxsize=1024)
+def _s3_action(method: str, path: str, search: bytes) -> str | None:
+    action: str | None = iam_actions._s3_action(method, path, _query(search))
+    return action
+
+
+def _query(search: bytes) -> dict[str, list[str]]:
+    return parse_qs(search.decode("latin-1"), keep_blank_values=True)
+
+
+def _text(scope: MutableMapping[str, Any]) -> dict[str, str]:
+    """A request's headers."""
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
 
 
 async def read_body(receive: Receive) -> bytes:

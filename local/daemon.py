@@ -16,6 +16,7 @@ import uvicorn
 import uvloop
 
 from local.control import ACCOUNT, RECORD, REGION
+from local.http_protocol import HttpProtocol
 from local.processes import Children
 from local.sagemaker.capture import Capture
 from local.sagemaker.hosting import Hosting
@@ -42,8 +43,8 @@ def serve(state: Path, children_lock: int, model_server: Command) -> None:
     patches.apply(state, children, hosting)
     gateway = Gateway(hosting, capture)
     server = uvicorn.Server(
-        uvicorn.Config(gateway, log_config=None, access_log=False, lifespan="on", timeout_keep_alive=75,
-                       date_header=False, server_header=False, proxy_headers=False,
+        uvicorn.Config(gateway, http=HttpProtocol, log_config=None, access_log=False, lifespan="on",
+                       timeout_keep_alive=75, date_header=False, server_header=False, proxy_headers=False,
                        timeout_graceful_shutdown=2)
     )  # fmt: skip
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
