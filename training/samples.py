@@ -24,8 +24,8 @@ from training.recipe import load_recipe, recipe_names
 class Sample:
     """A picture, what it truly shows, and what people call it by.
 
-    The picture is a file as people have it, or pixels as the model takes them: uint8 [height, width, channels]. `row`
-    is where a table lists it, from 1; 0 where there is none.
+    The picture is a file as people have it, or pixels as the model takes them: uint8 [height, width, channels].
+    `row` is where a table lists it, from 1; 0 where there is none.
     """
 
     source: str
@@ -132,7 +132,9 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _of_loader(path: Path, spec: ModelSpec, name: str, seed: int | None) -> Samples:
     recipe = load_recipe(name)
-    if recipe.kind != spec.kind or recipe.data.loader not in LOADERS:
+    if recipe.data.loader not in LOADERS:
+        raise DataError(f"the recipe {recipe.name} draws its pictures itself: give a TSV, without --recipe")
+    if recipe.kind != spec.kind:
         raise DataError(f"the recipe {recipe.name} is of {recipe.kind} models; {spec.name} is a {spec.kind} model")
     dataset = LOADERS[recipe.data.loader](recipe, path, recipe.schedule.seed if seed is None else seed)
     size, wanted = dataset.test.images.shape[1:], (spec.input.height, spec.input.width, spec.input.channels)
