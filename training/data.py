@@ -62,6 +62,11 @@ class Dataset:
     nothing: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
     skipped: tuple[Skipped, ...] = ()
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many images each part holds."""
+        return {part: len(getattr(self, part)) for part in ("train", "validation", "test")}
+
 
 def load_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
     """The arrays of these names from an npz file.

@@ -25,7 +25,8 @@ class Task:
     `net()` makes the untrained network. `batches(epoch, generator)` gives the `steps` batches of an epoch, augmented:
     inputs as the network takes them and whatever targets `loss(outputs, targets)` compares its outputs with; all that
     is random in them comes from `generator`. `validate(net)` is the loss and the `metric` on held-out images; the
-    epoch with the lowest loss wins. `identity` tells data sets apart: a checkpoint of another is not resumed.
+    epoch with the lowest loss wins. `identity` tells data sets apart: a checkpoint of another is not resumed. `warm_up`
+    is the part of all steps in which the learning rate rises.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Task:
     validate: Callable[[nn.Module], tuple[float, float]]
     metric: str
     identity: Mapping[str, Any]
+    warm_up: float = 0.25
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def fit(task: Task, schedule: Schedule, checkpoint: Path, console: Console, *, r
     learned = [parameter for parameter in net.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(learned, lr=schedule.peak_rate, weight_decay=schedule.weight_decay)
     rate = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, schedule.peak_rate, total_steps=task.steps * schedule.epochs, pct_start=0.25
+        optimizer, schedule.peak_rate, total_steps=task.steps * schedule.epochs, pct_start=task.warm_up
     )
     parts: dict[str, Any] = {"net": net, "averaged": averaged, "optimizer": optimizer, "rate": rate}
     identity = {"task": task.name, **task.identity, **asdict(schedule)}
