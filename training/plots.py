@@ -282,14 +282,14 @@ def characters(answers: Answers) -> Figure:
     """What was read instead of which character, the most frequent first."""
     found = character_confusions(answers)
     most = found[:MOST_CONFUSIONS]
-    figure = Figure(figsize=(6.4, 1.8 + 0.28 * max(1, len(most))), layout="constrained")
+    figure = Figure(figsize=(6.4, 1.6 + 0.28 * max(5, len(most))), layout="constrained")
     axes = figure.subplots()
     places = np.arange(len(most))
     axes.barh(places, [count for _, count in most], color=BLUE, height=0.72)
     for place, (_, count) in zip(places, most, strict=True):
         axes.annotate(f"{count:,}", (count, place), (4, 0), textcoords="offset points", va="center", fontsize=9)
     axes.set_yticks(places, [f"{_named(true, '+')}  →  {_named(read, 'missed')}" for (true, read), _ in most])
-    axes.invert_yaxis()
+    axes.set_ylim(max(5, len(most)) - 0.5, -0.6)  # a few bars are no fatter than many
     axes.grid(False)
     axes.set_xticks([])
     axes.spines["bottom"].set_visible(False)
@@ -325,7 +325,7 @@ def contact_sheet(pictures: Sequence[tuple[NDArray[np.uint8], str, str, float]],
     shown = cell * min(height / width, 2)
     of_all = f"The {len(pictures)} surest of {wrong:,}" if len(pictures) < wrong else f"All {wrong:,}"
     title = f"{of_all} mistakes, true  →  said" if pictures else "No mistake"
-    figure = Figure(figsize=(columns * cell + 0.6, rows * (shown + 0.5) + 0.7), layout="constrained")
+    figure = Figure(figsize=(columns * cell + 0.6, rows * (shown + 0.5) + 0.9), layout="constrained")
     figure.suptitle(
         title,
         x=0.02,
@@ -335,7 +335,9 @@ def contact_sheet(pictures: Sequence[tuple[NDArray[np.uint8], str, str, float]],
         fontweight="bold",
         fontsize=12.5,
     )
-    figure.get_layout_engine().set(w_pad=0.06, h_pad=0.04, rect=(0.015, 0.015, 0.97, 0.97))
+    figure.get_layout_engine().set(
+        w_pad=0.06, h_pad=0.04, rect=(0.015, 0.01, 0.97, 0.99 - 0.5 / figure.get_figheight())
+    )
     for place, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
         axes.set_axis_off()
         if place >= len(pictures):
