@@ -1,9 +1,9 @@
 """`python -m training RECIPE --data PATH`, as `ics train`; also the entry point of a SageMaker training job.
 
 In a job, recognised by SM_MODEL_DIR, SageMaker's training toolkit says by the environment where things are: --data is
-the channel `training`, or else the only other one; --out is SM_MODEL_DIR; checkpoints lie in /opt/ml/checkpoints, which
-SageMaker keeps in S3, and a job that finds one there, because it was interrupted, goes on from it. Hyperparameters come
-as options, the recipe too.
+the channel `training`, or else the only one; --backbone is the channel `backbone`, where there is one; --out is
+SM_MODEL_DIR; checkpoints lie in /opt/ml/checkpoints, which SageMaker keeps in S3, and a job that finds one there,
+because it was interrupted, goes on from it. Hyperparameters come as options, the recipe too.
 """
 
 import dataclasses
@@ -35,10 +35,19 @@ def train(
     seed: command.Seed = None,
     threads: command.Threads = None,
     checkpoint: command.Checkpoint = None,
+    backbone: command.Backbone = None,
     resume: command.Resume = False,
 ) -> None:
     """Make an artifact from a data set, as `ics train` does."""
-    options = {"out": out, "name": name, "epochs": epochs, "seed": seed, "threads": threads, "checkpoint": checkpoint}
+    options = {
+        "out": out,
+        "name": name,
+        "epochs": epochs,
+        "seed": seed,
+        "threads": threads,
+        "checkpoint": checkpoint,
+        "backbone": backbone,
+    }
     asked = recipe or recipe_
     if asked is None:
         raise typer.BadParameter("give a recipe", param_hint="RECIPE")
@@ -59,11 +68,11 @@ def channel(name: str, environ: Mapping[str, str]) -> Path:
     channels = {
         key.removeprefix("SM_CHANNEL_"): Path(path) for key, path in environ.items() if key.startswith("SM_CHANNEL_")
     }
-    found = channels.get(name) or (next(iter(channels.values())) if len(channels) == 1 else None)
+    others = [path for key, path in channels.items() if key != "BACKBONE"]
+    found = channels.get(name) or (others[0] if len(others) == 1 else None)
     if found is None:
-        raise ValueError(
-            f"is missing, and there is no SM_CHANNEL_{name}; channels: {', '.join(sorted(channels)) or 'none'}"
-        )
+        known = ", ".join(sorted(channels)) or "none"
+        raise ValueError(f"is missing, and there is no SM_CHANNEL_{name}; channels: {known}")
     inside = [path for path in found.iterdir() if not path.name.startswith(".")] if found.is_dir() else []
     return inside[0] if len(inside) == 1 and inside[0].is_file() else found
 
@@ -77,6 +86,7 @@ def as_job(order: Order, environ: Mapping[str, str]) -> Order:
         order,
         out=order.out or Path(environ["SM_MODEL_DIR"]),
         checkpoint=checkpoint,
+        backbone=order.backbone or (channel("BACKBONE", environ) if "SM_CHANNEL_BACKBONE" in environ else None),
         resume=order.resume or checkpoint.exists(),
     )
 

@@ -39,6 +39,20 @@ def load(recipe: Recipe, path: Path, seed: int) -> Dataset:
     return dataset
 
 
+def untrained(recipe: Recipe, classes: int) -> nn.Module:
+    """The recipe's network for so many classes.
+
+    Raises:
+        RecipeError: there is no such network, or it takes other options.
+    """
+    if recipe.net.name not in NETS:
+        raise RecipeError(f"net.name: no network {recipe.net.name!r}; there are: {', '.join(sorted(NETS))}")
+    try:
+        return NETS[recipe.net.name](classes, recipe.input.channels, **recipe.net.options)
+    except TypeError as error:
+        raise RecipeError(f"net.options: {error}") from error
+
+
 def task(recipe: Recipe, dataset: Dataset) -> Task:
     """Cross-entropy over the recipe's augmented batches.
 
@@ -48,14 +62,6 @@ def task(recipe: Recipe, dataset: Dataset) -> Task:
     schedule, classes = recipe.schedule, len(dataset.labels)
     images, labels = torch.from_numpy(dataset.train.images), torch.from_numpy(dataset.train.labels)
     held_images, held_labels = torch.from_numpy(dataset.validation.images), torch.from_numpy(dataset.validation.labels)
-
-    def net() -> nn.Module:
-        if recipe.net.name not in NETS:
-            raise RecipeError(f"net.name: no network {recipe.net.name!r}; there are: {', '.join(sorted(NETS))}")
-        try:
-            return NETS[recipe.net.name](classes, recipe.input.channels, **recipe.net.options)
-        except TypeError as error:
-            raise RecipeError(f"net.options: {error}") from error
 
     def batches(epoch: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
         size = schedule.sizes[epoch * len(schedule.sizes) // schedule.epochs]
@@ -71,7 +77,7 @@ def task(recipe: Recipe, dataset: Dataset) -> Task:
 
     return Task(
         recipe.name,
-        net,
+        net=lambda: untrained(recipe, classes),
         steps=-(-len(images) // schedule.batch),
         batches=batches,
         loss=F.cross_entropy,

@@ -41,6 +41,12 @@ Checkpoint = Annotated[
     Path | None,
     typer.Option("--checkpoint", metavar="FILE", help="Written after every epoch. [default: runs/training/NAME.pt]"),
 ]
+Backbone = Annotated[
+    Path | None,
+    typer.Option(
+        "--backbone", metavar="FILE", help="Learn on from this trained net: .onnx, or .safetensors of the recipe's."
+    ),
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")]
 
 
@@ -56,6 +62,7 @@ class Order:
     seed: int | None = None
     threads: int | None = None
     checkpoint: Path | None = None
+    backbone: Path | None = None
     resume: bool = False
 
 
@@ -85,7 +92,7 @@ def train(order: Order, console: Console, command: Sequence[str] = ("ics", "trai
         _say(console, f"error: {error}")
         return 2
     try:
-        spec = make.make(recipe, order.data, out, checkpoint, console, resume=order.resume)
+        spec = make.make(recipe, order.data, out, checkpoint, console, backbone=order.backbone, resume=order.resume)
     except (DataError, RecipeError, ResumeError) as error:
         _say(console, f"error: {error}")
         return 2

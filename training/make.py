@@ -1,5 +1,6 @@
 """From a data set to an artifact: load, learn, export, calibrate, measure, write."""
 
+import dataclasses
 import hashlib
 import platform
 from collections import Counter
@@ -9,7 +10,8 @@ from pathlib import Path
 from rich.console import Console
 
 from ics.artifact import ModelSpec
-from training import classification
+from training import classification, text
+from training.backbone import load_backbone, transfer
 from training.export import to_onnx, write_artifact
 from training.recipe import Recipe
 from training.report import card, write_report
@@ -17,20 +19,36 @@ from training.train import fit
 
 
 def make(
-    recipe: Recipe, data: Path, out: Path, checkpoint: Path, console: Console, *, resume: bool = False
+    recipe: Recipe,
+    data: Path,
+    out: Path,
+    checkpoint: Path,
+    console: Console,
+    *,
+    backbone: Path | None = None,
+    resume: bool = False,
 ) -> ModelSpec:
     """Load, train, export, calibrate on the exported graph's validation answers, measure, write the artifact to `out`.
 
+    With `backbone`, an ONNX or safetensors file, that net learns on instead of the recipe's.
+
     Raises:
-        DataError, RecipeError, ResumeError: the data, the recipe or the checkpoint cannot be used.
+        DataError, RecipeError, ResumeError: the data, the recipe, the backbone or the checkpoint cannot be used.
     """
     schedule = recipe.schedule
-    dataset = classification.load(recipe, data, schedule.seed)
+    brought = None if backbone is None else load_backbone(backbone, recipe)
+    if brought is not None:
+        recipe = dataclasses.replace(recipe, input=brought.input)
+    kind = {"classification": classification, "text": text}[recipe.kind]
+    dataset = kind.load(recipe, data, schedule.seed)
     for skipped in dataset.skipped:
         console.print(f"skipped {skipped.source}: {skipped.reason}", markup=False, soft_wrap=True, highlight=False)
-    fitted = fit(classification.task(recipe, dataset), schedule, checkpoint, console, resume=resume)
+    if brought is None:
+        fitted = fit(kind.task(recipe, dataset), schedule, checkpoint, console, resume=resume)
+    else:
+        fitted = transfer(recipe, dataset, brought, checkpoint, console, resume=resume)
     graph = to_onnx(fitted.net, recipe.input)
-    report = classification.report(graph, recipe, dataset)
+    report = kind.report(graph, recipe, dataset)
     spec = ModelSpec(
         name=recipe.name,
         kind=recipe.kind,
@@ -41,21 +59,23 @@ def make(
         version=hashlib.sha256(graph).hexdigest(),
         metrics=report.metrics,
     )
-    text = card(
+    learning = f"--epochs {schedule.epochs}" if backbone is None else f"--backbone {backbone.name}"
+    description = card(
         recipe,
         report,
         spec.version,
+        network=recipe.net.name if brought is None else brought.described,
         parameters=sum(parameter.numel() for parameter in fitted.net.parameters()),
-        command=f"ics train {recipe.name} --data … --epochs {schedule.epochs} --seed {schedule.seed}",
-        sizes=f"{len(dataset.train):,} pictures; {len(dataset.validation):,} others chose epoch and temperature",
+        command=f"ics train {recipe.name} --data … {learning} --seed {schedule.seed}",
+        sizes=f"{dataset.sizes['train']:,} pictures; {dataset.sizes['validation']:,} others chose epoch and temperature",
     )
-    write_artifact(out, graph, spec, text)
+    write_artifact(out, graph, spec, description)
     write_report(
         out / "report",
         recipe,
         spec,
         report,
-        sizes={part: len(getattr(dataset, part)) for part in ("train", "validation", "test")},
+        sizes=dataset.sizes,
         skipped=Counter(skipped.reason for skipped in dataset.skipped),
         history=fitted.history,
         made_with={

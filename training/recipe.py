@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from ics.artifact import InputSpec, input_from_json
+from ics.artifact import MAX_SIDE, InputSpec, input_from_json
 from ics.errors import InvalidArtifact
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -73,6 +73,24 @@ class Schedule:
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
+class BackboneConfig:
+    """How to learn from a net that the user brings (`training.backbone`); `mean` and `std` are ImageNet's.
+
+    `side` is the width and height in pixels of its pictures where the net leaves that open; pixels of 0..1 become
+    (pixel - `mean`) / `std`, of all channels or each. The new last layer is learned from every picture and `views`
+    changed copies of it, then all layers for so many `epochs`; 0 leaves them as they are.
+    """
+
+    side: Annotated[int, Field(ge=1, le=MAX_SIDE)] = 128
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[Annotated[float, Field(gt=0)], ...] = (0.229, 0.224, 0.225)
+    views: Annotated[int, Field(ge=0)] = 2
+    epochs: Annotated[int, Field(ge=0)] = 5
+    batch: Annotated[int, Field(ge=2)] = 32
+    peak_rate: Annotated[float, Field(gt=0)] = 1e-4
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
 class CardText:
     """What a person must say in the model card: what the model reads, where the data came from, use and limits."""
 
@@ -101,6 +119,7 @@ class Recipe:
     schedule: Schedule
     card: CardText
     augment: tuple[Augmentation, ...] = ()
+    backbone: BackboneConfig = Field(default_factory=BackboneConfig)
     labels: str = ""
     caution: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
 

@@ -68,7 +68,7 @@ def write_report(
     write_pictures(folder, spec.kind, spec.labels, report.tested, history=history)
 
 
-def card(recipe: Recipe, report: Report, version: str, parameters: int, command: str, sizes: str) -> str:
+def card(recipe: Recipe, report: Report, version: str, network: str, parameters: int, command: str, sizes: str) -> str:
     """The model card, Markdown: what a person wrote in the recipe, and what was measured."""
     return f"""\
 # {recipe.name}
@@ -77,7 +77,7 @@ def card(recipe: Recipe, report: Report, version: str, parameters: int, command:
 | | |
 |---|---|
 | version | `{version}` |
-| network | {recipe.net.name}, {parameters:,} parameters |
+| network | {network}, {parameters:,} parameters |
 | made by | `{command}` |
 | learned from | {sizes} |
 | temperature | {report.temperature:.4f} |
