@@ -60,7 +60,7 @@ def test_a_blank_page_is_accepted_as_no_digit():
 def test_the_figures_in_model_json_are_reached_again(mnist_test):
     spec = load_spec(FOLDER)
     measured = measure(graph_logits(GRAPH, mnist_test.images), mnist_test.labels, spec.temperature)
-    assert measured.accuracy >= 0.996
+    assert measured.accuracy >= 0.995
     assert measured.ece <= 0.004
     assert measured.accuracy == pytest.approx(spec.metrics["accuracy"], abs=2 / measured.images)
     assert measured.ece == pytest.approx(spec.metrics["ece"], abs=5e-4)
