@@ -80,7 +80,7 @@ def card(recipe: Recipe, report: Report, version: str, network: str, parameters:
 | network | {network}, {parameters:,} parameters |
 | made by | `{command}` |
 | learned from | {sizes} |
-| temperature | {report.temperature:.4f} |
+| temperature | {report.temperature:.4f}{_caution(recipe.caution)} |
 
 ## Data
 {recipe.card.data}
@@ -97,6 +97,14 @@ All figures: [metrics.json](report/metrics.json). As pictures: {_pictures(recipe
 ## Use and limits
 {recipe.card.limits}
 """
+
+
+def _caution(caution: float) -> str:
+    return (
+        f", for a mean confidence {caution:.3g} below the honest one, so that fewer wrong answers pass"
+        if caution
+        else ""
+    )
 
 
 def _pictures(kind: str) -> str:
