@@ -34,6 +34,7 @@ class Deployment:
     alert_topic: str
     state_machine: str
     models: tuple[str, ...]
+    training_role: str | None = None
 
     @cached_property
     def s3(self) -> Any:
@@ -138,6 +139,7 @@ def connect(name: str, state: Path) -> Deployment:
         alert_topic=outputs["AlertTopicArn"],
         state_machine=outputs["StateMachineArn"],
         models=tuple(outputs["Models"].split(",")),
+        training_role=outputs.get("TrainingRoleArn"),
     )
 
 

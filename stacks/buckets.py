@@ -15,7 +15,7 @@ WORKING_DAYS = 3
 
 
 class Buckets(Construct):
-    """`images` (what people upload), `results` (results/, runs/, capture/) and `working` (runs/: plans and staging)."""
+    """`images`: what people upload; `results`: results/, runs/, capture/, training/; `working`: runs/, staging."""
 
     def __init__(self, scope: Construct, construct_id: str, config: DeployConfig) -> None:
         super().__init__(scope, construct_id)

@@ -22,6 +22,9 @@ ENVIRONMENTS = ROOT / "environments"
 # The retentions CloudWatch Logs accepts: its API reference, PutRetentionPolicy, `retentionInDays`.
 LOG_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653)
 
+TRAINING_PREFIX = "training"
+"""Under which training jobs write, in the results bucket."""
+
 
 class ConfigError(ValueError):
     """An environment's configuration cannot be deployed as it is written."""
@@ -76,6 +79,7 @@ class DeployConfig:
 
     `removal` is what happens to stateful resources when their stack goes: `retain` or `destroy`. `serving_image` names
     an image to run instead of building `serving/Dockerfile`. `batch_source_bytes` bounds the bytes a batch reads.
+    `training` gives SageMaker a role for training jobs, which `ics train --env` starts.
     """
 
     environment: str
@@ -94,6 +98,7 @@ class DeployConfig:
     alert_queues: tuple[str, ...] = ()
     alert_https: tuple[str, ...] = ()
     serving_image: str | None = None
+    training: bool = False
     account: str | None = None
     region: str | None = None
 

@@ -1,4 +1,4 @@
-"""DataStack: what outlives a deployment. Buckets, the alert topic and its key."""
+"""DataStack: what outlives a deployment: buckets, the alert topic and its key; and who trains from and into them."""
 
 from typing import Any
 
@@ -8,6 +8,7 @@ from constructs import Construct
 from stacks.alerts import Alerts
 from stacks.buckets import Buckets
 from stacks.config import DeployConfig
+from stacks.training_role import training_role
 
 
 class DataStack(cdk.Stack):
@@ -24,3 +25,6 @@ class DataStack(cdk.Stack):
             "AlertTopicArn": self.alerts.topic.topic_arn,
         }.items():
             cdk.CfnOutput(self, key, value=value)
+        if config.training:
+            role = training_role(self, "TrainingRole", config, self.buckets)
+            cdk.CfnOutput(self, "TrainingRoleArn", value=role.role_arn)

@@ -1,5 +1,9 @@
 """DataStack: buckets that nobody else reads, rules that clean them, and a topic that alarms can reach."""
 
+import json
+
+from stacks.config import load_config
+
 
 def listed(value):
     return value if isinstance(value, list) else [value]
@@ -35,9 +39,27 @@ def test_buckets_topic_and_queues_refuse_plain_http(assembly):
 
 def test_no_resource_policy_admits_everyone(assembly):
     for logical_id, statement in assembly.data.statements():
-        if statement["Effect"] == "Allow":
+        if statement["Effect"] == "Allow" and assembly.data.resources[logical_id]["Type"] != "AWS::IAM::Role":
             assert "Principal" in statement, logical_id
             assert statement["Principal"] not in ("*", {"AWS": "*"}), logical_id
+
+
+def test_training_jobs_read_data_and_write_under_their_prefix_only(assembly):
+    config = load_config(assembly.environment)
+    output = assembly.data.body["Outputs"].get("TrainingRoleArn")
+    assert (output is not None) == config.training
+    roles = assembly.data.of("IAM::Role")
+    assert len(roles) == config.training
+    for role in roles.values():
+        (policy,) = role["Policies"]
+        written = [
+            json.dumps(statement["Resource"])
+            for statement in policy["PolicyDocument"]["Statement"]
+            if "s3:PutObject" in statement["Action"]
+        ]
+        assert len(written) == 1
+        assert "Results" in written[0]
+        assert '"/training/*"' in written[0]
 
 
 def test_every_queue_is_encrypted_and_keeps_alerts_as_long_as_sqs_can(assembly):

@@ -163,6 +163,9 @@ class Rights:
                 assert logical_id not in users, f"{logical_id} is used twice"
                 who = properties[named].removeprefix(f"ics-{self.environment}-")
                 users[logical_id] = re.sub("-[0-9a-f]{12}$", "", who)  # a model's name ends in a hash
+        for template in self.templates:  # `ics train --env` passes it to jobs; no resource uses it
+            if role := template.get("Outputs", {}).get("TrainingRoleArn"):
+                users[role["Value"]["Fn::GetAtt"][0]] = "training"
         assert users.keys() == self.of("AWS::IAM::Role").keys()
         yield from ((who, logical_id) for logical_id, who in users.items())
 
