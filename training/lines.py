@@ -5,7 +5,6 @@ Ink is uint8 [height, width], light on black, as high and wide as what is drawn.
 """
 
 import io
-import json
 import math
 import random
 from bisect import bisect_left, bisect_right
@@ -23,7 +22,8 @@ from PIL import Image, ImageDraw, ImageFont
 from ics.artifact import InputSpec
 from ics.imaging import prepare
 from serving.model import decode
-from training.data import DataError
+from training.data import DataError, load_arrays
+from training.letters import PEN_UP, Track
 
 LONGEST = 40
 """Characters of the longest line: the Kaggle set's, and what stays legible at this model's width."""
@@ -244,44 +244,27 @@ Letters = Mapping[str, Sequence[Glyph]]
 
 
 @dataclass(frozen=True)
-class Track:
-    """A pen's way: strokes of points [N, 2], x rightward, y downward from the baseline, x-height about 20."""
+class Strokes:
+    """A pen's way in strokes of points [N, 2]: x rightward, y downward from the baseline, x-height about 20."""
 
-    writer: int
+    writer: int | str
     label: str
     strokes: tuple[NDArray[np.float64], ...]
 
 
-def load_tracks(path: Path, charset: str) -> list[Track]:
-    """Read tracks.jsonl of russian_handwritings_tracked; a gap of 45 ms or 60 units lifts the pen.
-
-    Raises DataError where the file is missing or a line of it is not such a track.
-    """
-    if not path.is_file():
-        raise DataError(f"no such file: {path}")
-    tracks = []
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
-        try:
-            sample = json.loads(line)
-            points = np.stack([np.array(sample["x"], float), BASELINE - np.array(sample["y"], float)], axis=1) * 0.5
-            waits, label, writer = np.array(sample["dt_ms"], float), str(sample["label"]), int(sample["writer"])
-            if not len(points) or len(waits) != len(points):
-                raise ValueError("x, y and dt_ms differ in length, or are empty")
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{path}, line {number}: not a pen track: {error}") from error
-        if not set(label) <= set(charset):
-            continue
-        steps = np.hypot(*np.diff(points, axis=0).T)
-        lifted = np.flatnonzero((steps > 30) | (waits[1:] > 45)) + 1
-        tracks.append(Track(writer, label, tuple(np.split(points, lifted))))
-    return tracks
+def strokes_of(track: Track) -> Strokes:
+    """A track in its strokes: a long wait lifts the pen, and so does a gap of 60 units, half a letter's height."""
+    points = np.stack([np.array(track.x, float), BASELINE - np.array(track.y, float)], axis=1) * 0.5
+    steps = np.hypot(*np.diff(points, axis=0).T)
+    lifted = np.flatnonzero((steps > 30) | (np.array(track.dt_ms, float)[1:] > PEN_UP)) + 1
+    return Strokes(track.writer, track.label, tuple(np.split(points, lifted)))
 
 
 BASELINE = 210
 """The height, in the tracks' units, on which their letters stand."""
 
 
-def inked(track: Track, pen: float, bend: NDArray[np.float64] | None = None) -> Glyph:
+def inked(track: Strokes, pen: float, bend: NDArray[np.float64] | None = None) -> Glyph:
     """A track drawn with a pen so many pixels wide, after the linear map `bend` [2, 2] about the baseline."""
     strokes = [stroke @ bend.T if bend is not None else stroke for stroke in track.strokes]
     points = np.concatenate(strokes)
@@ -307,13 +290,13 @@ def inked(track: Track, pen: float, bend: NDArray[np.float64] | None = None) -> 
 
 
 def track_glyphs(
-    tracks: Sequence[Track], variants: int, rng: random.Random
-) -> tuple[dict[int, dict[str, list[Glyph]]], list[tuple[str, Glyph]]]:
+    tracks: Sequence[Strokes], variants: int, rng: random.Random
+) -> tuple[dict[int | str, dict[str, list[Glyph]]], list[tuple[str, Glyph]]]:
     """Tracks as ink, each in so many variants of pen, slant, turn and proportion: (letters by writer, whole words).
 
     With one variant, the track as it is, in a middling pen.
     """
-    letters: dict[int, dict[str, list[Glyph]]] = {}
+    letters: dict[int | str, dict[str, list[Glyph]]] = {}
     words = []
     for track in tracks:
         for _ in range(variants):
@@ -336,14 +319,9 @@ def load_cmnist(path: Path) -> dict[str, dict[str, NDArray[np.uint8]]]:
 
     Raises DataError where the file is missing or lacks an array.
     """
-    if not path.is_file():
-        raise DataError(f"no such file: {path}")
-    with np.load(path, allow_pickle=False) as arrays:
-        wanted = {"images_packed", "label33", "lower", "split", "alphabet33"}
-        if missing := wanted - set(arrays.files):
-            raise DataError(f"{path} lacks the arrays {', '.join(sorted(missing))}")
-        images, labels, lower, split = (arrays[name] for name in ("images_packed", "label33", "lower", "split"))
-        alphabet = "".join(map(str, arrays["alphabet33"]))
+    arrays = load_arrays(path, ("images_packed", "label33", "lower", "split", "alphabet33"))
+    images, labels, lower, split = (arrays[name] for name in ("images_packed", "label33", "lower", "split"))
+    alphabet = "".join(map(str, arrays["alphabet33"]))
     parts: dict[str, dict[str, NDArray[np.uint8]]] = {}
     for number, part in enumerate(("train", "validation", "test")):
         for index, letter in enumerate(alphabet):

@@ -23,6 +23,7 @@ from serving.model import decode, open_graph
 from training.augment import augmented, textures
 from training.data import DataError, Skipped
 from training.evaluate import THRESHOLD
+from training.letters import load_tracks
 from training.lines import (
     LONGEST,
     Draw,
@@ -36,10 +37,10 @@ from training.lines import (
     find_fonts,
     font_lines,
     load_cmnist,
-    load_tracks,
     load_words,
     pictured,
     read_fonts,
+    strokes_of,
     track_glyphs,
     transcribed_lines,
     without_borders,
@@ -142,9 +143,10 @@ def load(recipe: Recipe, path: Path, seed: int) -> TextData:
         for described, (draw, count) in one.tests.items()
     }
     learned = [share for one in (fonts, *written) for share in one.learned]
-    skipped: tuple[Skipped, ...] = ()
+    skipped = tuple(row for one in written for row in one.skipped)
     if (path / "train.tsv").is_file():
-        real, more, test, skipped = _transcribed(recipe, path, rng)
+        real, more, test, bad = _transcribed(recipe, path, rng)
+        skipped += bad
         learned.append((1.0, transcribed_lines(real)))
         validation, tests = _interleaved(validation, more), {f"{path.name}, test.tsv": test, **tests}
     elif not written and not fonts.own and path.resolve() not in (FONTS.resolve(), FONTS.parent.resolve()):
@@ -164,6 +166,7 @@ class _Source:
     held: Sequence[Draw]
     tests: Mapping[str, tuple[Draw, int]]
     own: bool = False
+    skipped: tuple[Skipped, ...] = ()
 
 
 def _fonts(recipe: Recipe, path: Path, words: Sequence[str], kept: Sequence[str]) -> _Source:
@@ -195,10 +198,11 @@ def _tracks(
     folder, charset, options = path / "russian-handwritings-tracked", recipe.labels, recipe.data.options
     if not folder.is_dir():
         return
-    tracks = load_tracks(folder / "tracks.jsonl", charset)
+    known, skipped = load_tracks(folder / "tracks.jsonl")
+    tracks = [strokes_of(track) for track in known if set(track.label) <= set(charset)]
     testing, validating = set(options["test_writers"]), set(options["validation_writers"])
 
-    def glyphs(chosen: Callable[[int], bool], variants: int) -> tuple[list[Letters], list[tuple[str, Glyph]]]:
+    def glyphs(chosen: Callable[[int | str], bool], variants: int) -> tuple[list[Letters], list[tuple[str, Glyph]]]:
         letters, whole = track_glyphs([track for track in tracks if chosen(track.writer)], variants, rng)
         if not letters or not whole:
             raise DataError(
@@ -216,6 +220,7 @@ def _tracks(
             "collages of letters of writers never seen": (collage_lines(test_letters, kept, charset), 400),
             "words of writers never seen (9 different words)": (word_lines(test_whole), 100),
         },
+        skipped=tuple(skipped),
     )
 
 

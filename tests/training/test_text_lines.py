@@ -2,7 +2,6 @@
 
 # ruff: noqa: RUF001
 
-import json
 import random
 from pathlib import Path
 
@@ -14,6 +13,7 @@ matplotlib = pytest.importorskip("matplotlib", reason="its DejaVu Sans has Russi
 
 from training import lines  # noqa: E402
 from training.data import DataError  # noqa: E402
+from training.letters import Track  # noqa: E402
 
 LETTERS = "абвгдеёжзийклмнопрстуфхцчшщъыьэюя"
 CHARSET = " !-.0123456789" + LETTERS.upper() + LETTERS
@@ -33,9 +33,8 @@ def dot(size=9):
     return ink
 
 
-def track(writer, label, **changes):
-    way = {"x": [100, 120, 140], "y": [210, 250, 210], "dt_ms": [0, 10, 10]}
-    return json.dumps({"session": f"w_{writer}_1", "writer": writer, "label": label, **way, **changes})
+def track(writer, label):
+    return Track(writer=writer, label=label, x=[100, 120, 140], y=[210, 250, 210], dt_ms=[0, 10, 10])
 
 
 @pytest.mark.parametrize("longest", [3, 8, 18, 40])
@@ -135,11 +134,8 @@ def test_a_file_that_is_no_font_is_told(tmp_path):
         lines.find_fonts(tmp_path, CHARSET)
 
 
-def test_pens_draw_what_they_went(tmp_path):
-    path = tmp_path / "tracks.jsonl"
-    path.write_text("\n".join([track(0, "л"), track(1, "да"), track(1, "ж"), track(2, "Q")]), "utf-8")
-    tracks = lines.load_tracks(path, CHARSET)
-    assert [one.label for one in tracks] == ["л", "да", "ж"]  # Q is not of the charset
+def test_pens_draw_what_they_went():
+    tracks = [lines.strokes_of(one) for one in (track(0, "л"), track(1, "да"), track(1, "ж"))]
     letters, words = lines.track_glyphs(tracks, 1, random.Random(0))
     assert {writer: list(found) for writer, found in letters.items()} == {0: ["л"], 1: ["ж"]}
     assert [label for label, _ in words] == ["да"]
@@ -149,22 +145,9 @@ def test_pens_draw_what_they_went(tmp_path):
     assert -24 <= glyph.top <= -19
 
 
-@pytest.mark.parametrize(
-    "broken",
-    [
-        "{",
-        "[]",
-        track(0, "л", x=[1]),
-        track(0, "л", dt_ms=[]),
-        track("nobody", "л"),
-        track(0, "л", x=[], y=[], dt_ms=[]),
-    ],
-)
-def test_a_broken_track_is_told_with_its_line(tmp_path, broken):
-    path = tmp_path / "tracks.jsonl"
-    path.write_text(f"{track(0, 'л')}\n{broken}\n", "utf-8")
-    with pytest.raises(DataError, match="line 2: not a pen track"):
-        lines.load_tracks(path, CHARSET)
+def test_a_pen_is_lifted_by_a_wait_and_by_a_jump():
+    way = Track(writer=1, label="л", x=[0, 1, 2, 3, 90, 91], y=[0] * 6, dt_ms=[0, 10, 50, 10, 10, 10])
+    assert [len(stroke) for stroke in lines.strokes_of(way).strokes] == [2, 2, 2]
 
 
 def test_boxed_letters_get_the_sizes_of_their_forms(tmp_path):
