@@ -85,9 +85,9 @@ class BackboneConfig:
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[Annotated[float, Field(gt=0)], ...] = (0.229, 0.224, 0.225)
     views: Annotated[int, Field(ge=0)] = 2
-    epochs: Annotated[int, Field(ge=0)] = 5
+    epochs: Annotated[int, Field(ge=0)] = 6
     batch: Annotated[int, Field(ge=2)] = 32
-    peak_rate: Annotated[float, Field(gt=0)] = 1e-4
+    peak_rate: Annotated[float, Field(gt=0)] = 2e-4
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
