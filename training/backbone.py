@@ -8,6 +8,7 @@ a few epochs, at a low rate. Whichever is better on the validation part is kept.
 import copy
 import dataclasses
 import hashlib
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,9 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 from safetensors.torch import load_file
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -33,7 +36,7 @@ from training.recipe import Recipe, RecipeError
 from training.train import Fitted, as_input, fit, outputs
 
 STRENGTHS = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
-"""Of logistic regression, the inverse of its regularisation: the one that is best on the validation part is taken."""
+"""Of logistic regression, the inverse of its regularisation, until the loss on the validation part rises."""
 
 HEAD = "head."
 """How the tensors of a net's last layers are named, which other classes make useless."""
@@ -223,7 +226,7 @@ def transfer(
 
 
 def _with_head(recipe: Recipe, dataset: Dataset, backbone: Backbone) -> Transfer:
-    """The backbone with the logistic regression, of those of all STRENGTHS, that is best on the validation part.
+    """The backbone with the logistic regression, of those of STRENGTHS, that is best on the validation part.
 
     It learns from the pictures as they are and from `views` of each as the recipe changes them, less changes that mix
     classes. Features are brought to one scale for it, which then goes into the head's weights.
@@ -236,21 +239,23 @@ def _with_head(recipe: Recipe, dataset: Dataset, backbone: Backbone) -> Transfer
     for _ in range(recipe.backbone.views):
         changed = [augmented(as_input(part), torch.empty(0), changes, generator)[0] for part in images.split(500)]
         seen.append(features(body, (torch.cat(changed) * 255).round().byte().permute(0, 2, 3, 1)))
-    every = np.concatenate(seen).astype(np.float64)
+    every = np.concatenate(seen)
     mean, spread = every.mean(0), every.std(0)
     spread[spread < 1e-6] = 1.0  # what never differs says nothing
     known, held = (every - mean) / spread, (features(body, torch.from_numpy(dataset.validation.images)) - mean) / spread
-    best, least = None, np.inf
-    for strength in STRENGTHS:
-        model = LogisticRegression(C=strength, max_iter=1000).fit(known, np.tile(labels, len(seen)))
-        logits = model.decision_function(held)
-        logits = np.stack([0 * logits, logits], 1) if logits.ndim == 1 else logits
-        loss = negative_log_likelihood(logits, dataset.validation.labels)
-        if loss < least:
-            best, least = model, loss
-    weight, bias = best.coef_, best.intercept_
-    if len(weight) == 1:  # of two classes scikit-learn weighs only the second
-        weight, bias = np.concatenate([0 * weight, weight]), np.concatenate([0 * bias, bias])
+    model = LogisticRegression(max_iter=300, warm_start=True)
+    least, weight, bias = np.inf, np.empty(0), np.empty(0)
+    with threadpool_limits(torch.get_num_threads()), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=ConvergenceWarning)  # validation judges those as all others
+        for strength in STRENGTHS:
+            model.set_params(C=strength).fit(known, np.tile(labels, len(seen)))
+            tried, offset = model.coef_.astype(np.float64), model.intercept_.astype(np.float64)
+            if len(tried) == 1:  # of two classes scikit-learn weighs only the second
+                tried, offset = np.concatenate([0 * tried, tried]), np.concatenate([0 * offset, offset])
+            loss = negative_log_likelihood(held @ tried.T + offset, dataset.validation.labels)
+            if loss > least:
+                break  # weaker ones fit the training pictures only closer
+            least, weight, bias = loss, tried, offset
     net = Transfer(body, len(mean), len(dataset.labels))
     with torch.no_grad():
         net.head.weight.copy_(torch.from_numpy(weight / spread)[:, :, None, None])
