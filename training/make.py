@@ -67,7 +67,7 @@ def make(
         network=recipe.net.name if brought is None else brought.described,
         parameters=sum(parameter.numel() for parameter in fitted.net.parameters()),
         command=f"ics train {recipe.name} --data … {learning} --seed {schedule.seed}",
-        sizes=f"{dataset.sizes['train']:,} pictures; {dataset.sizes['validation']:,} others chose epoch and temperature",
+        sizes="{train:,} pictures; {validation:,} others chose epoch and temperature".format(**dataset.sizes),
     )
     write_artifact(out, graph, spec, description)
     write_report(

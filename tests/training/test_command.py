@@ -141,5 +141,10 @@ def test_a_channel_is_found_by_name_or_as_the_only_one_and_else_asked_for(tmp_pa
         module.channel("TRAINING", {"SM_CHANNEL_A": "/a", "SM_CHANNEL_B": "/b"})
     with pytest.raises(ValueError, match="channels: none"):
         module.channel("TRAINING", {})
+    job = {"SM_MODEL_DIR": "/m", "SM_CHANNEL_DIGITS": str(data), "SM_CHANNEL_BACKBONE": str(tmp_path / "b")}
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "net.onnx").write_bytes(b"")
+    assert module.channel("TRAINING", job) == data
+    assert module.as_job(Order(recipe="digits", data=data), job).backbone == tmp_path / "b" / "net.onnx"
     here = Order(recipe="digits", data=data)
     assert module.as_job(here, {}) == here
