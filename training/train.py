@@ -1,5 +1,6 @@
 """The one training loop: deterministic by seed, stopped early, safe to interrupt after any epoch and to resume."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -82,9 +83,9 @@ def fit(task: Task, schedule: Schedule, checkpoint: Path, console: Console, *, r
     averaged = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(schedule.ema_decay), use_buffers=True)
     learned = [parameter for parameter in net.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(learned, lr=schedule.peak_rate, weight_decay=schedule.weight_decay)
-    rate = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, schedule.peak_rate, total_steps=task.steps * schedule.epochs, pct_start=task.warm_up
-    )
+    # it divides by the length of its rise, less one: that must not be nothing
+    steps = max(task.steps * schedule.epochs, math.ceil(2 / task.warm_up))
+    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, schedule.peak_rate, total_steps=steps, pct_start=task.warm_up)
     parts: dict[str, Any] = {"net": net, "averaged": averaged, "optimizer": optimizer, "rate": rate}
     identity = {"task": task.name, **task.identity, **asdict(schedule)}
     best, first = _restore(checkpoint, identity, parts) if resume else (_Best(), 0)

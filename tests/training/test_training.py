@@ -95,6 +95,13 @@ def test_an_interrupted_training_resumes_to_the_same_bits(tmp_path, monkeypatch)
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
 
 
+@pytest.mark.parametrize("epochs", [1, 2, 4, 8])
+def test_a_training_may_be_as_short_as_one_step(tmp_path, epochs):
+    short = dataclasses.replace(SCHEDULE, epochs=epochs, batch=96)
+    _, console = fit(tmp_path / "c.pt", short)
+    assert f"epoch {epochs} of {epochs}" in console.file.getvalue()
+
+
 def test_another_seed_gives_another_model_and_does_not_resume(tmp_path):
     one = dataclasses.replace(SCHEDULE, epochs=1)
     other = dataclasses.replace(one, seed=1)
