@@ -45,7 +45,6 @@ PACKAGES = (
     "onnxscript",
     "pillow",
     "pydantic",
-    "rapidfuzz",
     "rich",
     "safetensors",
     "scikit-learn",
