@@ -100,6 +100,8 @@ def load_backbone(path: Path, recipe: Recipe) -> Backbone:
             reads; says what is wrong, a tensor by its name with the shape that it has and the one it should have.
         RecipeError: the recipe's own net, whose weights a safetensors file holds, cannot be made.
     """
+    if recipe.kind != "classification":
+        raise BackboneError(f"recipe {recipe.name} makes a {recipe.kind} model; backbones are for classifiers")
     if not path.is_file():
         raise BackboneError(f"no such file: {path}")
     content = path.read_bytes()
@@ -218,7 +220,11 @@ def transfer(
         return Fitted(frozen, history)
     identity = {**task.identity, "backbone": backbone.digest}
     whole = dataclasses.replace(task, net=lambda: copy.deepcopy(frozen), identity=identity)
-    tuned = fit(whole, schedule, checkpoint, console, resume=resume)
+    try:
+        tuned = fit(whole, schedule, checkpoint, console, resume=resume)
+    except FloatingPointError as error:
+        console.print(f"{error}; the last layer alone is kept", highlight=False)
+        return Fitted(frozen, history)
     better = min(epoch["validation loss"] for epoch in tuned.history) < loss
     if not better:
         console.print("learning all layers made it no better: the last layer alone is kept")

@@ -92,7 +92,17 @@ def train(order: Order, console: Console, command: Sequence[str] = ("ics", "trai
         _say(console, f"error: {error}")
         return 2
     try:
-        spec = make.make(recipe, order.data, out, checkpoint, console, backbone=order.backbone, resume=order.resume)
+        origin = None if order.name is None else Path(order.recipe).name
+        spec = make.make(
+            recipe,
+            order.data,
+            out,
+            checkpoint,
+            console,
+            backbone=order.backbone,
+            origin=origin,
+            resume=order.resume,
+        )
     except (DataError, RecipeError, ResumeError) as error:
         _say(console, f"error: {error}")
         return 2
@@ -120,6 +130,8 @@ def _recipe(order: Order) -> Recipe:
     recipe = load_recipe(order.recipe)
     changed = {name: getattr(order, name) for name in ("epochs", "seed") if getattr(order, name) is not None}
     recipe = dataclasses.replace(recipe, schedule=dataclasses.replace(recipe.schedule, **changed))
+    if order.epochs is not None:
+        recipe = dataclasses.replace(recipe, backbone=dataclasses.replace(recipe.backbone, epochs=order.epochs))
     try:
         return recipe if order.name is None else dataclasses.replace(recipe, name=order.name)
     except ValueError as error:  # pydantic's

@@ -26,11 +26,13 @@ def make(
     console: Console,
     *,
     backbone: Path | None = None,
+    origin: str | None = None,
     resume: bool = False,
 ) -> ModelSpec:
     """Load, train, export, calibrate on the exported graph's validation answers, measure, write the artifact to `out`.
 
-    With `backbone`, an ONNX or safetensors file, that net learns on instead of the recipe's.
+    With `backbone`, an ONNX or safetensors file, that net learns on instead of the recipe's. `origin` is how the
+    recipe was called before it was given another name, for the card.
 
     Raises:
         DataError, RecipeError, ResumeError: the data, the recipe, the backbone or the checkpoint cannot be used.
@@ -59,14 +61,17 @@ def make(
         version=hashlib.sha256(graph).hexdigest(),
         metrics=report.metrics,
     )
-    learning = f"--epochs {schedule.epochs}" if backbone is None else f"--backbone {backbone.name}"
+    learning = f"--epochs {schedule.epochs}"
+    if backbone is not None:
+        learning = f"--backbone {backbone.name} --epochs {recipe.backbone.epochs}"
+    asked = recipe.name if origin is None else f"{origin} --name {recipe.name}"
     description = card(
         recipe,
         report,
         spec.version,
         network=recipe.net.name if brought is None else brought.described,
         parameters=sum(parameter.numel() for parameter in fitted.net.parameters()),
-        command=f"ics train {recipe.name} --data … {learning} --seed {schedule.seed}",
+        command=f"ics train {asked} --data … {learning} --seed {schedule.seed}",
         sizes="{train:,} pictures; {validation:,} others chose epoch and temperature".format(**dataset.sizes),
     )
     write_artifact(out, graph, spec, description)

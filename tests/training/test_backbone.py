@@ -165,7 +165,7 @@ def test_folders_and_a_backbone_become_an_artifact_by_the_command(tmp_path):
     net = write(tmp_path, exported(Varied(), torch.rand(1, 3, 24, 24), free=False))
     out = tmp_path / "reds"
     command = ["class-folders", "--data", str(tmp_path / "data"), "--name", "reds", "--out", str(out)]
-    command += ["--backbone", str(net), "--threads", "1", "--checkpoint", str(tmp_path / "c.pt")]
+    command += ["--backbone", str(net), "--epochs", "2", "--threads", "1", "--checkpoint", str(tmp_path / "c.pt")]
     assert main(command) == 0
     spec = load_spec(out)
     assert (spec.name, spec.labels) == ("reds", ("blue", "red"))
@@ -173,9 +173,9 @@ def test_folders_and_a_backbone_become_an_artifact_by_the_command(tmp_path):
     assert spec.metrics["accuracy"] >= 0.9
     card = (out / "card.md").read_text("utf-8")
     assert "net.onnx, SHA-256" in card
-    assert "--backbone net.onnx" in card
+    assert "`ics train class-folders --name reds --data … --backbone net.onnx --epochs 2 --seed 0`" in card
     history = json.loads((out / "report" / "metrics.json").read_text("utf-8"))["history"]
-    assert [epoch["epoch"] for epoch in history] == list(range(load_recipe("class-folders").backbone.epochs + 1))
+    assert [epoch["epoch"] for epoch in history] == [0, 1, 2]
     served = load_model(out)
     content = next((tmp_path / "data" / "test" / "red").iterdir()).read_bytes()
     from ics.imaging import prepare
@@ -207,10 +207,12 @@ def test_what_is_better_on_the_validation_part_is_kept(tmp_path):
     weights = dict(tuned.net.named_parameters())
     assert any(not torch.equal(value, weights[name]) for name, value in frozen.net.body.named_parameters("body"))
     assert validation_loss(tuned.net) < tuned.history[0]["validation loss"]
-    bad = dataclasses.replace(RECIPE, backbone=BackboneConfig(side=16, epochs=1, peak_rate=3.0))
+    bad = dataclasses.replace(RECIPE, backbone=BackboneConfig(side=16, epochs=2, peak_rate=30.0))
     kept = learned(tmp_path, bad, path)
-    assert len(kept.history) == 2
+    assert len(kept.history) == 3
     assert validation_loss(kept.net) == pytest.approx(kept.history[0]["validation loss"])
+    burst = dataclasses.replace(RECIPE, backbone=BackboneConfig(side=16, epochs=1, peak_rate=1e30))
+    assert validation_loss(learned(tmp_path, burst, path).net) == pytest.approx(before["validation loss"])
 
 
 def test_own_nets_are_learned_on_from_their_weights(tmp_path):
@@ -293,7 +295,9 @@ def test_a_graph_that_torch_would_answer_otherwise_is_refused(monkeypatch):
         from_onnx.to_torch(folded, "features")
 
 
-def test_other_files_are_refused(tmp_path):
+def test_other_files_and_text_models_are_refused(tmp_path):
+    with pytest.raises(BackboneError, match="makes a text model"):
+        load_backbone(write(tmp_path, b""), load_recipe("cyrillic-text"))
     for name in ("net.pt", "net"):
         with pytest.raises(BackboneError, match=r"an \.onnx or a \.safetensors file"):
             load_backbone(write(tmp_path, b"x", name), RECIPE)
