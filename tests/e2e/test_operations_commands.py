@@ -11,8 +11,10 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from botocore.exceptions import ClientError
+from sklearn.datasets import load_digits
 from typer.main import get_command
 
 from cli import runs, stopping
@@ -65,10 +67,14 @@ def test_the_example_of_each_help_text_runs(
     (tmp_path / "photos").mkdir()
     for place, digit in (("photos/seven.png", 7), ("scan.png", 0)):
         (tmp_path / place).write_bytes(digits[digit])
+    if name in ("train", "evaluate"):
+        pytest.importorskip("torch", reason="training needs torch: pip install -r requirements-train.txt")
+        _write_mnist(tmp_path / "mnist.npz")
     example = EXAMPLES[name]
     assert re.match(rf"ics {name}\b", example)
     line = (
         example.replace("--env dev", "--env local")
+        .replace("/tmp/", f"{tmp_path}/made/")
         .replace(RUN, demonstrated)
         .replace("s3://my-bucket/incoming/2026/", f"s3://{deployment.images_bucket}/uploads/{demonstrated}/")
     )
@@ -83,8 +89,21 @@ def test_the_example_of_each_help_text_runs(
         assert summary["planned"] == {"classify": 2, "start": 33}[name]
     if ">" in line:
         assert len((tmp_path / "rows.jsonl").read_text().splitlines()) == 33
+    elif name in ("train", "evaluate"):
+        written = {"train": "card.md", "evaluate": "mistakes.png"}[name]
+        assert (tmp_path / "made" / "digits" / written).is_file()
     elif name in ("watch", "stop", "runs", "alerts", "logs", "status"):
         assert (demonstrated if name != "logs" else "planned=33") in done.stdout
+
+
+def _write_mnist(path: Path) -> None:
+    """A data set in MNIST's form: scikit-learn's digits, in the middle of 28 x 28 pixels."""
+    small = load_digits()
+    pictures = np.pad(np.kron(small.images, np.ones((2, 2))) * (255 / 16), ((0, 0), (6, 6), (6, 6))).astype(np.uint8)
+    arrays = {}
+    for part, rows in (("train", slice(0, 300)), ("test", slice(300, 400))):
+        arrays |= {f"{part}_x": pictures[rows], f"{part}_y": small.target[rows].astype(np.uint8)}
+    np.savez(path, **arrays)
 
 
 def test_the_example_of_down_ends_the_local_aws_of_its_state(shell: Shell, tmp_path: Path) -> None:
