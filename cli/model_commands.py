@@ -1,4 +1,4 @@
-"""The commands about models: which an environment serves, what is wrong with an artifact, how to make one of ONNX."""
+"""The commands about models: which an environment serves, what is wrong with an artifact, how to make one."""
 
 import dataclasses
 import re
@@ -11,8 +11,12 @@ import typer
 from cli import show
 from cli.deployment import LOCAL, ROOT
 from cli.options import Env, Json, app, print_json
+from cli.outcome import progress
+from cli.training_commands import artifact
 from ics.artifact import load_spec, spec_to_json
 from stacks.config import load_config
+from training.data import DataError
+from training.recipe import RecipeError, recipe_names
 
 model = typer.Typer(no_args_is_help=True, help="The models: which there are, and how to bring your own.")
 app.add_typer(model, name="model")
@@ -125,6 +129,62 @@ def pack(
         raise typer.BadParameter(str(error), param_hint="--out") from error
     show.out.print(f"{out} is a {spec.kind} model of {len(spec.labels)} labels, version {spec.version[:12]}.")
     show.out.print(f"Next: fill in {out / 'card.md'}, then   {show.COMMAND} model check {out}", style="dim")
+
+
+@model.command()
+def quantize(
+    name: Annotated[str, typer.Argument(metavar="MODEL", help="An artifact's folder, or the name of a model.")],
+    data: Annotated[
+        Path, typer.Option("--data", metavar="PATH", help="Labelled pictures, as `ics evaluate` reads them.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where the artifact goes. [default: MODEL-int8, beside it]")
+    ] = None,
+    images: Annotated[
+        int | None, typer.Option(min=1, help="Pictures to calibrate on. [default: a quarter, at most 300]")
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option("--recipe", metavar="NAME", help=f"Read PATH as this recipe does: {', '.join(recipe_names())}."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of a test part that a recipe draws. [default: the recipe's]")
+    ] = None,
+    env: Env = LOCAL,
+    json_: Json = False,
+) -> None:
+    """Make a smaller and mostly faster artifact of a model, in 8-bit integers, and measure what that loses.
+
+    Some of the pictures calibrate it, all others are answered by both. The figures are in its card and `model.json`.
+    Needs no torch.
+
+    Example: `ics model quantize digits --data mnist.npz --out /tmp/digits-int8`
+    """
+    from cli import quantization  # noqa: PLC0415 - as above
+    from training.samples import find_samples  # noqa: PLC0415
+
+    folder = artifact(name, env)
+    out = out or folder.resolve().with_name(f"{folder.resolve().name}-int8")
+    try:
+        with show.err.status("Looking for pictures"):
+            samples = find_samples(data, load_spec(folder), recipe, seed)
+        with progress() as bar:
+            task = bar.add_task("Quantizing, then measuring", total=2 * len(samples.samples))
+            found = quantization.quantize(folder, out, samples, images=images, advance=lambda: bar.advance(task))
+    except (DataError, RecipeError) as error:
+        raise typer.BadParameter(str(error), param_hint="--data") from error
+    except OSError as error:
+        raise typer.BadParameter(str(error), param_hint="--out") from error
+    if json_:
+        print_json({"folder": str(out), **found})
+        return
+    quantization.table(found)
+    skipped = f"; {len(found['skipped'])} could not be used: --json lists them" if found["skipped"] else ""
+    show.out.print(
+        f"{out} was calibrated on {found['calibrated_on']:,} pictures, measured on {found['images']:,}{skipped}.",
+        soft_wrap=True,
+    )
+    show.out.print(f"Next: {show.COMMAND} model check {out}", style="dim", soft_wrap=True)
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

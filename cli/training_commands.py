@@ -184,7 +184,7 @@ def evaluate(
     from training.measures import figures  # noqa: PLC0415
     from training.samples import find_samples  # noqa: PLC0415
 
-    loaded = load_model(_artifact(model, env))
+    loaded = load_model(artifact(model, env))
     try:
         with show.err.status("Looking for pictures"):
             samples = find_samples(data, loaded.spec, recipe, seed)
@@ -215,7 +215,7 @@ def evaluate(
         evaluation.write(out, found, evaluated, spec)
 
 
-def _artifact(model: str, env: str) -> Path:
+def artifact(model: str, env: str) -> Path:
     """The artifact that is meant: a folder, a model of `models/`, or one of the environment's."""
     shipped = sorted(path.parent.name for path in ROOT.glob("models/*/model.json"))
     if Path(model).is_dir():
