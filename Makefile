@@ -36,7 +36,7 @@ soak: .venv/installed ## Send BODIES mutated bodies at all that reads what stran
 	@mkdir -p build/soak
 	$(BIN)/python -m tests.soak --bodies $(BODIES) 2>build/soak/decoders.log
 
-bench: .venv/installed node_modules/installed ## Measure what ICS costs beside the usual ways, and write docs/performance.md
+bench: .venv/installed node_modules/installed .venv-peers/installed ## Measure ICS beside the usual ways and other servers; write docs/performance.md
 	@$(BIN)/python -m benchmarks
 
 up: .venv/installed node_modules/installed ## Start the local AWS and deploy into it
@@ -63,6 +63,10 @@ lock: .venv/installed ## Pin every dependency anew, with hashes
 	  $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-emit-find-links --no-annotate --custom-compile-command "make lock" -c requirements.txt \
 	    $$file -o $${file%.in}.txt; done
+	@for file in benchmarks/peers/*.in; do \
+	  $(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --no-emit-find-links --no-annotate --custom-compile-command "make lock" -c serving/requirements.txt \
+	    $$file -o $${file%.in}.txt; done
 
 format: .venv/installed ## Format the code
 	$(BIN)/ruff check --fix --quiet || true
@@ -70,7 +74,7 @@ format: .venv/installed ## Format the code
 
 clean: ## Stop the local AWS, and remove all that these commands made
 	@[ ! -x $(BIN)/ics ] || $(BIN)/ics down
-	rm -rf .venv .venv-checks node_modules .ics build cdk.out* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf .venv .venv-checks .venv-peers node_modules .ics build cdk.out* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 
 # uv itself is taken from the lock file too, with its hash; then it installs the rest in seconds.
 .venv/installed: requirements.txt pyproject.toml
@@ -88,6 +92,15 @@ clean: ## Stop the local AWS, and remove all that these commands made
 	@echo "Installing checkov into .venv-checks"
 	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-checks
 	@$(BIN)/uv pip install --quiet --python .venv-checks/bin/python --require-hashes -r requirements-checks.txt
+	@touch $@
+
+# The servers that the bench compares with: each lock file in an environment of its own, as they do not go together.
+.venv-peers/installed: benchmarks/peers/requirements.txt benchmarks/peers/requirements-mlserver.txt | .venv/installed
+	@echo "Installing other model servers into .venv-peers"
+	@for name in requirements requirements-mlserver; do \
+	  $(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-peers/$$name && \
+	  $(BIN)/uv pip install --quiet --python .venv-peers/$$name/bin/python --require-hashes \
+	    -r benchmarks/peers/$$name.txt || exit 1; done
 	@touch $@
 
 node_modules/installed: package-lock.json

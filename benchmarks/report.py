@@ -1,75 +1,143 @@
-"""The figures as `docs/performance.md` and its picture, and as JSON."""
+"""What the bench found as `docs/performance.md` and its pictures."""
 
 import os
 import platform
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from html import escape
+from itertools import groupby
 from pathlib import Path
-from typing import Any
 
-from benchmarks.figures import Figure
+from benchmarks.figures import Cost, Figure, Part
 
 _INTRODUCTION = """\
 # Performance
 
-`make bench` wrote this page. It measures CPU time over the whole process tree (the emulator, its Lambda workers, the
-model server and the client), because that is what is paid for, and because wall time on a shared machine swings
-several-fold. Both sides of a figure are measured in alternation, in one run, after one warm-up of each that does not
-count; a figure is the median over the pairs, its spread the smallest and the largest. Both sides of the first two
-figures must give equal labels, or there is no figure.
+`make bench` wrote this page. It measures CPU time over whole process trees, because that is what is paid for, and
+because wall time on a shared machine swings several-fold. What is compared is measured in turns, in one run, after a
+warm-up that does not count; a figure is the median over the pairs, its spread the smallest and the largest.
 """
 
-_NOTES = """\
+_PIPELINE = """\
+## A run of the pipeline
+
+What counts is the CPU time of the emulator, its Lambda workers, the model server and the client. Both sides of the
+first two figures must give equal labels, or there is no figure.
+"""
+
+_PIPELINE_NOTES = """\
 The usual design and ICS run on the same local AWS, against the same model server, with the same images; at most four
 functions run at once in either. The plain loop is one process that keeps nothing: no record, no retry, no alert. ICS's
 side holds all of it: planning, staging, routing, rows, receipts, the summary and the alert. What the emulator does for
 a request is counted on both sides.
 """
 
+_SERVERS = """\
+## The model server
 
-def markdown(figures: Sequence[Figure], picture: str) -> str:
-    """The page; `picture` is its file name."""
-    rows = [
-        f"| {one.name} | {one.other} | {_cost(one)} | {_goal(one)} "
-        f"| **{_factor(one, one.measured())}**{_details(one)} "
-        f"| {_factor(one, one.ratios()[0])} to {_factor(one, one.ratios()[-1])} | {'yes' if one.met() else '**no**'} |"
-        for one in figures
-    ]
+{others}, and a raw limit that decodes and
+computes in a loop, a process a core, and does nothing else. Two nets with random weights, a tiny one of 32 x 32 pixels
+and one of MobileNetV2's layers and 224 x 224, and JPEGs cut from photographs. All have the same ONNX Runtime and the
+same decoder, simplejpeg.
+
+All run at once; each gets full load for a second, in turns. All must give the limit's labels, and its confidences
+within 0.0001, with every answer, or there is no figure. Where 32 pictures come in a request, each server gets them in
+one body, in its own way: ICS as JSON Lines, MLServer by its V2 protocol, the others as a list of base64 in JSON.
+Figures are with 8 connections, unless they say otherwise.
+"""
+
+_SERVERS_NOTES = """\
+A peer answers label and confidence; ICS adds four alternatives and the model's version, checks each picture before it
+is decoded, and logs every request. FastAPI has no queue, no limit and no errors but the framework's own. MLServer runs
+in one process, because its workers do not start with the current uvloop. CPU time is of the server alone; the load
+comes from a process of its own.
+"""
+
+
+_WIDTH, _LEFT, _LONGEST, _TOP = 940, 28, 540, 64
+_INK, _ICS, _OTHER, _LIMIT, _MISSED = "#1b2733", "#1f7a8c", "#b8c4ce", "#465664", "#b23a48"
+
+
+def markdown(parts: Mapping[str, Part], pictures: Mapping[str, str]) -> str:
+    """The page of these parts, `pipeline` and `server`; `pictures` are their pictures' file names."""
+    sections = {"pipeline": _pipeline, "server": _server}
+    return "\n".join(
+        [_INTRODUCTION, *(make(parts[name], pictures[name]) for name, make in sections.items() if name in parts)]
+    )
+
+
+def svg(part: Part) -> str:
+    """The picture of a part."""
+    return bars(part.costs) if part.costs else pairs(part.figures)
+
+
+def _pipeline(part: Part, picture: str) -> str:
     return "\n".join(
         (
-            _INTRODUCTION,
+            _PIPELINE,
             f"![Costs of ICS beside the usual ways, each pair to its own scale]({picture})\n",
-            "| ICS | against | medians | goal | measured | spread | met |",
-            "|---|---|---|---|---|---|---|",
-            *rows,
-            "",
-            _NOTES,
-            f"Measured on {datetime.now(UTC):%Y-%m-%d}: {machine()}; median of {len(figures[0].pairs)}.\n",
+            _figures(part),
+            _PIPELINE_NOTES,
+            _measured(part),
         )
     )
 
 
-def as_json(figures: Sequence[Figure]) -> dict[str, Any]:
-    """The figures for programs."""
-    return {
-        "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "machine": machine(),
-        "figures": [
-            {
-                "name": one.name,
-                "against": one.other,
-                "unit": one.unit,
-                "pairs": [{"other": other, "ics": ics} for other, ics in one.pairs],
-                "measured": one.measured(),
-                "goal": one.goal,
-                "to_reach": one.to_reach,
-                **one.details,
-                "met": one.met(),
-            }
-            for one in figures
-        ],
-    }
+def _server(part: Part, picture: str) -> str:
+    names = [f"{name} {version}" for name, version in part.versions.items()]
+    return "\n".join(
+        (
+            _SERVERS.format(others=f"{', '.join(names[:-1])} and {names[-1]}"),
+            f"![CPU time an image of each server, each load to its own scale]({picture})\n",
+            _figures(part),
+            *(f"### With {load}\n\n{_costs(list(costs))}" for load, costs in groupby(part.costs, lambda one: one.load)),
+            _starts(part),
+            _SERVERS_NOTES,
+            _measured(part),
+        )
+    )
+
+
+def _figures(part: Part) -> str:
+    """The table of a part's figures."""
+    rows = [
+        f"| {one.name} | {one.other} | {_medians(one)} | {_goal(one)} "
+        f"| **{_factor(one.measured())}**{_details(one)} "
+        f"| {_factor(one.ratios()[0])} to {_factor(one.ratios()[-1])} | {'yes' if one.met() else '**no**'} |"
+        for one in part.figures
+    ]
+    header = "| ICS | against | medians | goal | measured | spread | met |", "|---|---|---|---|---|---|---|"
+    return "\n".join([*header, *rows, ""])
+
+
+def _costs(costs: Sequence[Cost]) -> str:
+    """The table of what each server costs under a load, with each number of connections."""
+    numbers = " / ".join(str(number) for number in dict.fromkeys(one.connections for one in costs))
+    header = (
+        f"| with {numbers} connections | CPU-ms an image | limit / server | images/s | p50, ms | p99, ms |",
+        "|---|---|---|---|---|---|",
+    )
+    limits = {one.connections: one.cpu_ms for one in costs if one.p50 is None}
+    rows = []
+    for server in dict.fromkeys(one.server for one in costs):
+        its = [one for one in costs if one.server == server]
+        cells = (
+            [f"{one.cpu_ms:.3g}" for one in its],
+            [f"{limits[one.connections] / one.cpu_ms:.2f}" for one in its],
+            [f"{one.rate:,.0f}" for one in its],
+            [f"{one.p50:.3g}" for one in its if one.p50 is not None],
+            [f"{one.p99:.3g}" for one in its if one.p99 is not None],
+        )
+        rows.append(f"| {server} | {' | '.join(' / '.join(cell) for cell in cells)} |")
+    return "\n".join([*header, *rows, ""])
+
+
+def _starts(part: Part) -> str:
+    rows = [f"| {one.server} | {one.seconds:.2f} | {one.cpu_seconds:.2f} |" for one in part.starts]
+    return "\n".join(["| start to first answer | s | CPU-s |", "|---|---|---|", *rows, ""])
+
+
+def _measured(part: Part) -> str:
+    return f"Measured on {part.date}: {part.machine}; median of {len(part.figures[0].pairs)}.\n"
 
 
 def machine() -> str:
@@ -82,33 +150,61 @@ def machine() -> str:
     )
 
 
-def svg(figures: Sequence[Figure]) -> str:
+def pairs(figures: Sequence[Figure]) -> str:
     """Two bars a figure, the other and ICS, each pair scaled to its longer one."""
-    width, left, longest, step = 940, 28, 540, 112
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{64 + step * len(figures)}" '
-        f'viewBox="0 0 {width} {64 + step * len(figures)}" font-family="Helvetica, Arial, sans-serif">',
-        '<rect width="100%" height="100%" fill="#ffffff"/>',
-        f'<text x="{left}" y="36" font-size="19" font-weight="bold" fill="#1b2733">'
-        "CPU time, ICS beside the usual ways</text>",
-    ]
+    parts, step = [], 112
     for number, one in enumerate(figures):
-        top = 64 + step * number
-        scale = longest / max(one.medians())
-        parts.append(f'<text x="{left}" y="{top + 14}" font-size="14" fill="#1b2733">{escape(_plain(one.name))}</text>')
-        bars = zip(one.medians(), (_plain(one.other).partition(":")[0], "ICS"), ("#b8c4ce", "#1f7a8c"), strict=True)
-        for row, (cost, label, colour) in enumerate(bars):
-            y = top + 24 + 30 * row
-            parts += [
-                f'<rect x="{left}" y="{y}" width="{max(2, cost * scale):.1f}" height="24" rx="3" fill="{colour}"/>',
-                f'<text x="{left + max(2, cost * scale) + 9:.1f}" y="{y + 17}" font-size="13" fill="#465664">'
-                f"{escape(label)}: {cost:,.3g} {one.unit}</text>",
-            ]
+        top = _TOP + step * number
+        sides = zip(one.medians(), (_plain(one.other).partition(":")[0], "ICS"), (_OTHER, _ICS), strict=True)
+        parts.append(_text(_LEFT, top + 14, _plain(one.name)))
+        for row, (cost, label, colour) in enumerate(sides):
+            length = cost * _LONGEST / max(one.medians())
+            parts += _bar(top + 24 + 30 * row, length, colour, f"{label}: {cost:,.3g} {one.unit}")
         parts.append(
-            f'<text x="{width - 24}" y="{top + 71}" font-size="22" font-weight="bold" text-anchor="end" '
-            f'fill="{"#1f7a8c" if one.met() else "#b23a48"}">{_factor(one, one.measured())}</text>'
+            f'<text x="{_WIDTH - 24}" y="{top + 71}" font-size="22" font-weight="bold" text-anchor="end" '
+            f'fill="{_ICS if one.met() else _MISSED}">{_factor(one.measured())}</text>'
         )
-    return "\n".join([*parts, "</svg>", ""])
+    return _picture("CPU time, ICS beside the usual ways", parts, _TOP + step * len(figures))
+
+
+def bars(costs: Sequence[Cost], connections: int = 8) -> str:
+    """A bar a server and load, with so many connections, each load scaled to its longest."""
+    parts, top = [], _TOP
+    for load, there in groupby([one for one in costs if one.connections == connections], lambda one: one.load):
+        shown = sorted(there, key=lambda one: one.cpu_ms)
+        parts.append(_text(_LEFT, top + 14, load))
+        for row, one in enumerate(shown):
+            colour = _LIMIT if one.p50 is None else _ICS if one.server.startswith("ICS") else _OTHER
+            length = one.cpu_ms * _LONGEST / shown[-1].cpu_ms
+            parts += _bar(top + 24 + 30 * row, length, colour, f"{one.server}: {one.cpu_ms:,.3g} CPU-ms an image")
+        top += 44 + 30 * len(shown)
+    return _picture("CPU time of model servers, the same nets and pictures", parts, top)
+
+
+def _picture(title: str, parts: Sequence[str], height: int) -> str:
+    return "\n".join(
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}" '
+            f'viewBox="0 0 {_WIDTH} {height}" font-family="Helvetica, Arial, sans-serif">',
+            '<rect width="100%" height="100%" fill="#ffffff"/>',
+            f'<text x="{_LEFT}" y="36" font-size="19" font-weight="bold" fill="{_INK}">{escape(title)}</text>',
+            *parts,
+            "</svg>",
+            "",
+        )
+    )
+
+
+def _text(x: float, y: float, text: str) -> str:
+    return f'<text x="{x:g}" y="{y}" font-size="14" fill="{_INK}">{escape(text)}</text>'
+
+
+def _bar(y: int, length: float, colour: str, label: str) -> tuple[str, str]:
+    length = max(2, length)
+    return (
+        f'<rect x="{_LEFT}" y="{y}" width="{length:.1f}" height="24" rx="3" fill="{colour}"/>',
+        f'<text x="{_LEFT + length + 9:.1f}" y="{y + 17}" font-size="13" fill="#465664">{escape(label)}</text>',
+    )
 
 
 def _goal(one: Figure) -> str:
@@ -120,13 +216,13 @@ def _details(one: Figure) -> str:
     return "".join(f", {name} {value:.2g}" for name, value in one.details.items())
 
 
-def _cost(one: Figure) -> str:
+def _medians(one: Figure) -> str:
     other, ics = one.medians()
     return f"{ics:.3g} against {other:.3g} {one.unit}"
 
 
-def _factor(one: Figure, ratio: float) -> str:
-    return f"{ratio:.1f}x" if one.to_reach else f"{ratio:.2f}x"
+def _factor(ratio: float) -> str:
+    return f"{ratio:.1f}x" if ratio >= 2 else f"{ratio:.2f}x"
 
 
 def _plain(text: str) -> str:
