@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
+from onnx import version_converter
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from rich import box
@@ -49,6 +50,9 @@ WEIGHTED = ("Conv", "Gemm", "MatMul")
 OPERATORS = (*WEIGHTED, "Relu", "Clip", "Add", "Concat", "MaxPool", "AveragePool", "GlobalAveragePool")
 """What is computed in integers: what holds weights, and what can stay in integers between two of those."""
 
+OPSET = 13
+"""The oldest ONNX operator set in which a tensor has a scale a channel; older graphs are converted."""
+
 ROUNDS, TIMED = 9, 20
 """The models take turns so many times at each of so many pictures, whose CPU time is the least of all times."""
 
@@ -77,6 +81,8 @@ def quantize(
     """
     if (out / "model.json").exists():
         raise InvalidArtifact(f"{out} holds an artifact already; remove it, or name another --out")
+    if not (folder / "card.md").is_file():
+        raise InvalidArtifact(f"{folder} lacks card.md, which the quantized model's card goes on from")
     original = load_model(folder)
     if original.spec.kind not in KINDS:
         raise InvalidArtifact(f"{folder} is a {original.spec.kind} model; its loss cannot be measured")
@@ -154,8 +160,11 @@ def integers(path: Path, spec: ModelSpec, images: Sequence[Pixels]) -> bytes:
     with tempfile.TemporaryDirectory() as temporary, _quiet():
         prepared, written = Path(temporary) / "prepared.onnx", Path(temporary) / "integers.onnx"
         try:
+            net = onnx.load(path)
+            opset = next((one.version for one in net.opset_import if one.domain in ("", "ai.onnx")), OPSET)
+            onnx.save(version_converter.convert_version(net, OPSET) if opset < OPSET else net, prepared)
             # folds batch normalisation into convolutions, and writes down the shapes between nodes
-            quant_pre_process(path, prepared, skip_symbolic_shape=True)
+            quant_pre_process(prepared, prepared, skip_symbolic_shape=True)
             net = onnx.load(prepared)
             before = _before_weights(net, path)
             onnx.save(net, prepared)

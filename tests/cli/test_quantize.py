@@ -24,7 +24,8 @@ from cli import main
 from cli.main import app
 from cli.quantization import as_sure, integers, parted
 from ics.artifact import ModelSpec, spec_to_json
-from serving.model import load_model
+from ics.errors import InvalidArtifact
+from serving.model import load_model, open_graph
 from tests.artifacts import STRIP, picture, write_artifact, writing
 from training.data import DataError
 from training.evaluate import evaluate
@@ -261,6 +262,38 @@ def test_a_text_model_is_measured_by_lines_and_characters(run: Run, tmp_path: Pa
     assert "| lines read without a mistake |" in (tmp_path / "reader-int8" / "card.md").read_text("utf-8")
 
 
+def write_one_convolution(path: Path, *, opset: int, type_: int) -> None:
+    """A graph of three labels, whose weights are of this type."""
+    weights = np.random.default_rng(0).normal(size=(3, 1, 28, 28)) / 255
+    nodes = [
+        helper.make_node("Cast", ["image"], ["values"], to=type_),
+        helper.make_node("Transpose", ["values"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("Conv", ["planes", "weights"], ["columns"]),
+        helper.make_node("Flatten", ["columns"], ["rows"]),
+        helper.make_node("Cast", ["rows"], ["logits"], to=TensorProto.FLOAT),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "one",
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", 28, 28, 1])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", 3])],
+        [numpy_helper.from_array(weights.astype(helper.tensor_dtype_to_np_dtype(type_)), "weights")],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8), path)
+
+
+def test_a_graph_of_an_old_opset_is_quantized_and_one_of_another_type_refused(tmp_path: Path) -> None:
+    path, images = tmp_path / "model.onnx", [one[..., np.newaxis] for one in drawn()[0][:40]]
+    spec = write_artifact(tmp_path / "like", labels=LETTERS)
+    write_one_convolution(path, opset=9, type_=TensorProto.FLOAT)
+    sessions = [open_graph(path), open_graph(integers(path, spec, images))]
+    precise, rounded = (session.run(None, {"image": np.stack(images)})[0] for session in sessions)
+    assert 0 < np.abs(rounded - precise).max() < 0.1 * precise.std()
+    write_one_convolution(path, opset=17, type_=TensorProto.DOUBLE)
+    with pytest.raises(InvalidArtifact, match="cannot be quantized"):
+        integers(path, spec, images)
+
+
 def test_a_picture_that_is_there_twice_is_on_one_side_and_order_does_not_decide() -> None:
     rng = np.random.default_rng(0)
     once = [Sample(f"{number}", "0", rng.integers(0, 256, (4, 4, 1), np.uint8)) for number in range(60)]
@@ -295,6 +328,7 @@ REFUSED = {
     "no weights": (("bright", "--data", "shades"), "there is nothing to quantize"),
     "quantized": (("quantized", "--data", "shades"), "is quantized already"),
     "of another kind": (("detector", "--data", "shades"), "is a detection model"),
+    "no card": (("cardless", "--data", "shades"), "cardless lacks card.md"),
     "an artifact there": (("bright", "--data", "shades", "--out", "quantized"), "holds an artifact already"),
 }
 
@@ -307,8 +341,9 @@ def test_a_refusal_says_what_is_wrong_and_writes_nothing(name: str, run: Run, tm
         for number in range(count):
             content = b"broken %d" % number if folder == "broken/3" else picture(number)
             (tmp_path / folder / f"{number}.png").write_bytes(content)
-    for kind in ("quantized", "detector"):
+    for kind in ("quantized", "detector", "cardless"):
         write_artifact(tmp_path / kind)
+    (tmp_path / "cardless" / "card.md").unlink()
     write_quantized(tmp_path / "quantized", spec)
     net = (tmp_path / "detector" / "model.onnx").read_bytes()
     written(tmp_path / "detector", net, replace(spec, kind="detection"))
