@@ -34,10 +34,10 @@ a request is counted on both sides.
 _SERVERS = """\
 ## The model server
 
-{others}, and a raw limit that decodes and
-computes in a loop, a process a core, and does nothing else. Two nets with random weights, a tiny one of 32 x 32 pixels
-and one of MobileNetV2's layers and 224 x 224, and JPEGs cut from photographs. All have the same ONNX Runtime and the
-same decoder, simplejpeg.
+Beside it: {others}.
+The raw limit decodes and computes in a loop, a process a core, and does nothing else. There are two nets with random
+weights, a tiny one for 32 x 32 pixels and one of MobileNetV2's layers for 224 x 224, and JPEGs cut from photographs.
+All have the same ONNX Runtime and the same decoder, simplejpeg.
 
 All run at once; each gets full load for a second, in turns. All must give the limit's labels, and its confidences
 within 0.0001, with every answer, or there is no figure. Where 32 pictures come in a request, each server gets them in

@@ -67,7 +67,7 @@ def test_the_servers_page_has_a_row_a_server_and_its_picture_a_bar_each() -> Non
     assert "| ICS | 2 / 1 | 0.50 / 0.80 | 20 / 1,000 | 3 / 4 | 5 / 60 |" in page
     assert "| the raw limit | 1 / 0.8 | 1.00 / 1.00 | 30 / 2,000 |  |  |" in page
     assert "| ICS | 0.25 | 0.20 |" in page
-    assert "A 1.0 and B 2.0, and a raw limit" in page
+    assert "Beside it: A 1.0 and B 2.0.\n" in page
     picture = report.svg(SERVERS)
     assert {"a load", "ICS: 1 CPU-ms an image", "the raw limit: 0.8 CPU-ms an image"} <= _texts(picture)
     widths = [float(bar.get("width", "")) for bar in ET.fromstring(picture).iter() if bar.get("rx")]
