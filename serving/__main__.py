@@ -1,30 +1,21 @@
 """The command line of the model server: `python -m serving`."""
 
 import argparse
-import logging
-import signal
+import os
 import socket
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-import uvicorn
-
 from ics.errors import InvalidArtifact
-from serving.app import App, log
-from serving.model import Model, load_model
+from serving.tree import StartFailed, Tree, Turns
 
 GIVEN = Path("/opt/ml/model")
 """Where SageMaker unpacks the model that an endpoint names (ModelDataUrl); there, but empty, where it names none."""
 
 BAKED = Path("/opt/ics/models")
 """Where the image of `serving/Dockerfile` holds its own artifacts, a folder each."""
-
-DRAIN_SECONDS = 25
-"""How long requests may still take after SIGTERM; SageMaker kills 30 s after it."""
-
-IDLE_SECONDS = 75
-"""How long an idle connection is kept: longer than clients keep theirs, so that none is closed while in use."""
 
 _EXAMPLES = """\
 examples:
@@ -34,6 +25,8 @@ examples:
 
   python -m serving --model models/digits --model models/letters --port 9000
   curl localhost:9000/models/letters/invocations -H 'content-type: image/png' --data-binary @letter-32x32.png
+
+  kill -HUP PID               load the artifacts anew, and go over to them without losing a request
 
   python -m serving serve     as SageMaker starts the container: 0.0.0.0:8080, the models of /opt/ml/model, else
                               those of /opt/ics/models
@@ -46,35 +39,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if bool(options.command) == bool(options.model):
         parser.error("give --model DIR, or serve inside the container")
-    # uvicorn raises the signal once more after draining; before and after, it ends the process at once.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: sys.exit(0))
-    _log_to_stdout()
     try:
         if options.command:
-            models, host, port = load_models(container_folders(GIVEN, BAKED)), "0.0.0.0", 8080  # noqa: S104
+            folders, host, port = partial(container_folders, GIVEN, BAKED), "0.0.0.0", 8080  # noqa: S104
         else:
-            models, host, port = load_models(options.model), options.host, options.port
-        listener = _listen(host, port)
-    except (InvalidArtifact, OSError) as error:
+            folders, host, port = partial(list, options.model), options.host, options.port
+        return Tree(folders, _listen(host, port), options.workers, Turns(processors())).run()
+    except (InvalidArtifact, StartFailed, OSError) as error:
         sys.stderr.write(f"serving: {error}\n")
         return 2
-    versions = {model.spec.name: model.spec.version for model in models}
-    log(event="ready", host=host, port=listener.getsockname()[1], models=versions)
-    config = uvicorn.Config(
-        App(models),
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=IDLE_SECONDS,
-        timeout_graceful_shutdown=DRAIN_SECONDS,
-    )
-    uvicorn.Server(config).run(sockets=[listener])
-    return 0
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def container_folders(given: Path, baked: Path) -> list[Path]:
@@ -89,20 +67,6 @@ def container_folders(given: Path, baked: Path) -> list[Path]:
     if not folders:
         raise InvalidArtifact(f"no model: {given} is empty, and so is {baked}")
     return folders
-
-
-def load_models(folders: Sequence[Path]) -> list[Model]:
-    """Load these artifacts, in order.
-
-    Raises:
-        InvalidArtifact: one cannot be served, or two have the same name.
-    """
-    models = [load_model(folder) for folder in folders]
-    names = [model.spec.name for model in models]
-    for name in names:
-        if names.count(name) > 1:
-            raise InvalidArtifact(f"two models are named {name!r}; their paths would be the same")
-    return models
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -124,21 +88,22 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--port", type=_port, default=8080, help="default 8080; 0 takes a free one, and the log says which"
     )
+    parser.add_argument(
+        "--workers", type=_count, default=processors(), help="processes that answer; default: one a processor"
+    )
     parser.add_argument("--host", default="127.0.0.1", help="default 127.0.0.1: this machine only")
     return parser
-
-
-def _log_to_stdout() -> None:
-    """Send the server's own lines, which are JSON, to stdout; all other warnings go to stderr, as logging does."""
-    logger = logging.getLogger("serving")
-    logger.addHandler(logging.StreamHandler(sys.stdout))
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
 
 
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is no port; it must be a number from 0 to 65535")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 256:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to 256")
     return int(text)
 
 

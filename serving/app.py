@@ -1,196 +1,261 @@
-"""The model server's answers to HTTP, as an ASGI application: SageMaker's container contract and ICS's wire format.
+"""The model server's answers: SageMaker's container contract and ICS's wire format.
 
     GET  /ping                       200 once every model answers a probe, else 503
+    GET  /metrics                    counters of the whole process tree, for Prometheus
     POST /invocations                to the first model
     POST /models/<name>/invocations  to the model of that name
 
-Bodies are as `ics.wire` says. The event loop only reads and writes; decoding and inference run in a few threads, behind
-a bounded queue. Every refusal is a JSON error, and every request leaves one line of JSON in the log, without contents.
+Bodies are as `ics.wire` says. What takes a moment is computed at once. What takes longer waits in a queue for one of
+the turns that all processes of the tree share, one a processor, so that none is idle while anything waits. It is
+computed on the event loop, between two looks at the network, for to hand it to a thread and back costs a tenth of a
+millisecond; a thread gets what would hold the loop up, and what a second free turn can compute at the same time. Every
+refusal is a JSON error, and every request leaves one line of JSON in the log, without contents.
 """
 
 import asyncio
-import json
-import logging
-import os
+import threading
 import time
 import traceback
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import unquote
 
-from ics.contracts import dump_line
+import orjson
+import pybase64
+
 from ics.errors import ImageError, InvalidBody
-from ics.wire import IMAGE_TYPES, JSON, JSON_LINES, MAX_BODY, answer_line, error_answer, parse_request
+from ics.wire import IMAGE_TYPES, JSON, JSON_LINES, RequestImage, parse_request
+from serving.http import CLIENT_CLOSED_REQUEST, Answer, Request, refused
+from serving.metrics import CONTENT_TYPE, NO_MODEL, Metrics
 from serving.model import Model
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+if TYPE_CHECKING:
+    from serving.tree import Turns
 
 MAX_WAITING = 64
-"""Bodies read and not yet answered; one more is told 429. 64 of the largest hold less than 400 MB."""
+"""Requests that a process lets wait; one more is told 429."""
 
-CLIENT_CLOSED_REQUEST = 499
-"""nginx's status, for the log alone: the client went away before its request was whole."""
+AT_ONCE = 0.005
+"""Seconds of computing that do not wait for a turn, and for which the event loop may stand still."""
 
-_log = logging.getLogger("serving")
+NOT_LONG = 0.1
+"""Seconds of computing for which the event loop may stand still in its turn."""
+
+DECODING = 20e-9
+"""Seconds a byte of a body takes until it is pixels, roughly; it counts in what `AT_ONCE` bounds."""
+
+DEADLINE = 60
+"""Seconds after which nobody waits for an answer: InvokeEndpoint's own limit. What is older is not computed."""
+
+Answered = TypeVar("Answered", Answer, "Answer | asyncio.Future[Answer]")
+
+Write = Callable[[bytes], object]
+
+_decode = partial(pybase64.b64decode, validate=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """A response: `content` of the type `content_type`, about this many `images`."""
+class _Job:
+    """A request that waits for a turn, and who is told."""
 
-    status: int
-    content: bytes
-    content_type: str = JSON
-    images: int = 0
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-
-
-class ClientGone(Exception):
-    """The client closed the connection before its request was whole."""
+    model: Model
+    request: Request
+    done: "asyncio.Future[Answer]"
+    seconds: float  # what it will take, roughly
 
 
 class App:
-    """An ASGI application that answers for these models; /invocations is the first one's."""
+    """Answers for these models; /invocations is the first one's.
 
-    def __init__(self, models: Sequence[Model], max_waiting: int = MAX_WAITING) -> None:
-        self._models = {model.spec.name: model for model in models}
-        self._first = models[0]
+    `slot` is this process's place in `metrics`, and `write` takes the lines of the log.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[Model],
+        turns: "Turns",
+        metrics: Metrics,
+        write: Write,
+        *,
+        slot: int = 0,
+        max_waiting: int = MAX_WAITING,
+    ) -> None:
+        self._models = {f"/models/{model.spec.name}/invocations": model for model in models}
+        self._models["/invocations"] = models[0]
+        self._turns = turns
+        self._metrics = metrics
+        self._write = write
+        self._slot = slot
         self._max_waiting = max_waiting
-        self._waiting = 0
-        self._workers = ThreadPoolExecutor(os.cpu_count() or 1, "inference")
+        self._queue: deque[_Job] = deque()
+        self._computing = 0
+        self._listening = False
+        self._mutex = threading.Lock()
+        self._threads = ThreadPoolExecutor(turns.count, "inference")
         # A thread of its own: a probe must not wait behind a minute of work, or SageMaker would replace the container.
         self._prober = ThreadPoolExecutor(1, "probe")
-        self._probe: asyncio.Future[None] | None = None
+        self._probe: asyncio.Task[Answer] | None = None
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        started = time.perf_counter()
+    def handle(self, request: Request) -> "Answer | asyncio.Future[Answer]":
+        """Answer a request, at once or in time. Never raises, and neither does the future."""
+        return self._guarded(request, self._answer)
+
+    def ended(self, request: Request, status: int, images: int) -> None:
+        """Count a request, and log it."""
+        seconds = time.monotonic() - request.started if request.started else 0.0
+        path = unquote(request.path)
+        model = self._models.get(path)
+        self._metrics.count(self._slot, model.spec.name if model else NO_MODEL, status, images, seconds)
+        line = {
+            "event": "request",
+            "method": request.method,
+            "path": path[:200],
+            "status": status,
+            "images": images,
+            "ms": round(1000 * seconds, 3),
+        }
+        self._write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+
+    def _guarded(self, request: Request, answer: "Callable[[Request], Answered]") -> "Answered | Answer":
         try:
-            answer = await self._answer(scope, receive)
-        except ClientGone:
-            answer = Answer(CLIENT_CLOSED_REQUEST, b"")
+            return answer(request)
         except InvalidBody as error:
-            answer = _refusal(error)
+            return refused(error)
+        except _Gone:
+            return Answer(CLIENT_CLOSED_REQUEST, b"")
         except Exception:  # a fault of ours: the log gets all, the client only learns that
-            log(event="error", path=scope["path"][:200], traceback=traceback.format_exc())
-            answer = _refusal(InvalidBody(500, "InternalError", "an error of the server; its log says which"))
-        if answer.status != CLIENT_CLOSED_REQUEST:
-            await _send(send, answer)
-        log(
-            event="request",
-            method=scope["method"],
-            path=scope["path"][:200],
-            status=answer.status,
-            images=answer.images,
-            ms=round(1000 * (time.perf_counter() - started), 3),
-        )
+            self._log_fault(request.path)
+            return refused(InvalidBody(500, "InternalError", "an error of the server; its log says which"))
 
-    async def _answer(self, scope: Message, receive: Receive) -> Answer:
-        path, method = scope["path"], scope["method"]
+    def _answer(self, request: Request) -> "Answer | asyncio.Future[Answer]":
+        if request.refusal:
+            raise request.refusal
+        path, method = unquote(request.path), request.method
+        if model := self._models.get(path):
+            return self._invoke(model, request) if method == "POST" else _wrong_method(method, path, "POST")
         if path == "/ping":
-            return await self._ping() if method == "GET" else _wrong_method(method, path, "GET")
-        model = self._model(path)
-        if method != "POST":
-            return _wrong_method(method, path, "POST")
-        return await self._invoke(model, scope, receive)
-
-    def _model(self, path: str) -> Model:
-        if path == "/invocations":
-            return self._first
+            return self._ping() if method == "GET" else _wrong_method(method, path, "GET")
+        if path == "/metrics":
+            if method != "GET":
+                return _wrong_method(method, path, "GET")
+            return Answer(200, self._metrics.render(), CONTENT_TYPE)
         match path.split("/"):
             case ["", "models", name, "invocations"]:
-                if name in self._models:
-                    return self._models[name]
-                there = ", ".join(sorted(self._models))
+                there = ", ".join(sorted({model.spec.name for model in self._models.values()}))
                 raise InvalidBody(404, "UnknownModel", f"no model {name[:200]!r}; there is: {there}")
-        there = "/ping, /invocations and /models/<name>/invocations"
+        there = "/ping, /metrics, /invocations and /models/<name>/invocations"
         raise InvalidBody(404, "UnknownPath", f"no path {path[:200]!r}; there is: {there}")
 
-    async def _ping(self) -> Answer:
+    def _ping(self) -> "asyncio.Future[Answer]":
         if self._probe is None or self._probe.done():
-            self._probe = asyncio.get_running_loop().run_in_executor(self._prober, self._probe_all)
+            self._probe = asyncio.get_running_loop().create_task(self._probed())
+        return self._probe
+
+    async def _probed(self) -> Answer:
+        models = {model.spec.name: model for model in self._models.values()}
         try:
-            await asyncio.shield(self._probe)
+            for model in models.values():
+                await asyncio.get_running_loop().run_in_executor(self._prober, model.probe)
         except Exception:  # whatever it is, the answer is that the models do not answer
-            log(event="error", path="/ping", traceback=traceback.format_exc())
-            return _refusal(InvalidBody(503, "NotReady", "a model does not answer; the server's log says why"))
-        versions = {name: model.spec.version for name, model in self._models.items()}
-        return Answer(200, dump_line({"status": "ready", "models": versions}))
+            self._log_fault("/ping")
+            return refused(InvalidBody(503, "NotReady", "a model does not answer; the server's log says why"))
+        versions = {name: model.spec.version for name, model in models.items()}
+        return Answer(200, orjson.dumps({"status": "ready", "models": versions}, option=orjson.OPT_APPEND_NEWLINE))
 
-    def _probe_all(self) -> None:
-        for model in self._models.values():
-            model.probe()
+    def _invoke(self, model: Model, request: Request) -> "Answer | asyncio.Future[Answer]":
+        images = 1 if _is_image(request) else 1 + request.body.count(b"\n")
+        seconds = images * model.seconds + len(request.body) * DECODING
+        if seconds <= AT_ONCE and not self._queue:
+            return _predict(model, request)
+        if not self._queue and self._turns.take():
+            if self._on_the_loop(request, seconds):
+                return self._in_turn(model, request)
+            self._turns.put_back()
+        if len(self._queue) >= self._max_waiting:
+            raise InvalidBody(429, "TooManyRequests", f"{len(self._queue)} bodies are waiting; try again later")
+        job = _Job(model, request, asyncio.get_running_loop().create_future(), seconds)
+        self._queue.append(job)
+        self._next()
+        return job.done
 
-    async def _invoke(self, model: Model, scope: Message, receive: Receive) -> Answer:
-        self._refuse_when_full()  # before a body is read in vain
-        headers = dict(scope["headers"])
-        content_type = headers.get(b"content-type", b"").decode("latin-1")
-        body = await _read(headers, receive)
-        self._refuse_when_full()
-        self._waiting += 1
+    def _on_the_loop(self, request: Request, seconds: float) -> bool:
+        """Whether to compute here, in a turn that was taken: not for long, nor while another is free."""
+        return seconds <= NOT_LONG and (not self._turns.free() or (request.alone and not self._queue))
+
+    def _next(self) -> None:
+        """Compute what has waited longest, as long as there are turns; and hear of turns as long as something waits."""
+        while self._queue and self._turns.take():
+            job = self._queue.popleft()
+            if self._on_the_loop(job.request, job.seconds):
+                job.done.set_result(self._in_turn(job.model, job.request))
+                break  # back to the network, and to those who wait in other processes
+            self._threads.submit(self._in_thread, job, asyncio.get_running_loop())
+        self._metrics.gauge(self._slot, "waiting", len(self._queue))
+        if bool(self._queue) != self._listening:
+            loop, self._listening = asyncio.get_running_loop(), bool(self._queue)
+            if self._listening:
+                loop.add_reader(self._turns.fileno(), self._next)
+            else:
+                loop.remove_reader(self._turns.fileno())
+
+    def _in_thread(self, job: _Job, loop: asyncio.AbstractEventLoop) -> None:
+        answer = self._in_turn(job.model, job.request)
+        loop.call_soon_threadsafe(job.done.set_result, answer)
+
+    def _in_turn(self, model: Model, request: Request) -> Answer:
+        """Compute in a turn that was taken, and give it back."""
+        self._compute(+1)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._workers, _predict, model, body, content_type)
+            return self._guarded(request, partial(_predict, model))
         finally:
-            self._waiting -= 1
+            self._compute(-1)
+            self._turns.put_back()
 
-    def _refuse_when_full(self) -> None:
-        if self._waiting >= self._max_waiting:
-            raise InvalidBody(429, "TooManyRequests", f"{self._waiting} bodies are waiting; try again later")
+    def _compute(self, more: int) -> None:
+        with self._mutex:  # the parent gives back the turns of a process that dies
+            self._computing += more
+            self._metrics.gauge(self._slot, "computing", self._computing)
+
+    def _log_fault(self, path: str) -> None:
+        line = {"event": "error", "path": path[:200], "traceback": traceback.format_exc()}
+        self._write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
 
 
-def log(**fields: object) -> None:
-    """One line of JSON in the server's log."""
-    _log.info(json.dumps(fields))
+class _Gone(Exception):
+    """The client closed the connection before its answer."""
 
 
-def _predict(model: Model, body: bytes, content_type: str) -> Answer:
-    alone = content_type.partition(";")[0].strip().lower() in IMAGE_TYPES
-    images = parse_request(body, content_type)
-    predictions = model.predict(image.content for image in images)
+def _is_image(request: Request) -> bool:
+    return request.content_type.partition(";")[0].strip().lower() in IMAGE_TYPES
+
+
+def _predict(model: Model, request: Request) -> Answer:
+    images = parse_request(request.body, request.content_type, orjson.loads, _decode)
     lines: list[bytes] = []
     try:
-        for image, prediction in zip(images, predictions, strict=True):
-            lines.append(answer_line(image.id, prediction))  # as many as there are, so many were taken
+        for image, answer in zip(images, model.answers(_wanted(images, request)), strict=True):
+            # as many as there are, so many were taken
+            lines.append(orjson.dumps({"id": image.id, **answer}, option=orjson.OPT_APPEND_NEWLINE))
     except ImageError as error:
-        raise InvalidBody(422, error.reason, str(error), None if alone else images[len(lines)].line) from error
-    return Answer(200, b"".join(lines), JSON if alone else JSON_LINES, len(images))
+        line = None if _is_image(request) else images[len(lines)].line
+        raise InvalidBody(422, error.reason, str(error), line) from error
+    return Answer(200, b"".join(lines), JSON if _is_image(request) else JSON_LINES, len(images))
 
 
-async def _read(headers: dict[bytes, bytes], receive: Receive) -> bytes:
-    """The request's body, of which never more than one chunk beyond `MAX_BODY` is held."""
-    length = headers.get(b"content-length", b"")
-    announced = int(length) if length.isdigit() else 0
-    body = bytearray()
-    more = True
-    while more:
-        if max(announced, len(body)) > MAX_BODY:
-            raise InvalidBody(413, "BodyTooLarge", f"more than {MAX_BODY:,} bytes; send fewer images a request")
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-    return bytes(body)
-
-
-async def _send(send: Send, answer: Answer) -> None:
-    headers = [
-        (b"content-type", answer.content_type.encode()),
-        (b"content-length", b"%d" % len(answer.content)),
-        *answer.headers,
-    ]
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.content})
-
-
-def _refusal(error: InvalidBody) -> Answer:
-    retry = ((b"retry-after", b"1"),) if error.status == 429 else ()
-    return Answer(error.status, error_answer(error), headers=retry)
+def _wanted(images: Iterable[RequestImage], request: Request) -> Iterator[bytes]:
+    """The images' contents, as long as anybody waits for their answer."""
+    for image in images:
+        if request.gone:
+            raise _Gone
+        if time.monotonic() > request.started + DEADLINE:
+            raise InvalidBody(503, "TooLate", f"not answered within {DEADLINE} s; send fewer images a request")
+        yield image.content
 
 
 def _wrong_method(method: str, path: str, allowed: str) -> Answer:
     error = InvalidBody(405, "MethodNotAllowed", f"{method} is not allowed for {path[:200]!r}; use {allowed}")
-    return Answer(405, error_answer(error), headers=((b"allow", allowed.encode()),))
+    return Answer(405, refused(error).content, headers=f"allow: {allowed}\r\n".encode())

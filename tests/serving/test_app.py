@@ -1,61 +1,79 @@
-"""The ASGI application in this process: what needs a model that fails or blocks, and many random bodies."""
+"""The application and its connections in this process: what needs a model that fails or blocks, and many bodies."""
 
 import asyncio
 import base64
 import json
-import logging
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ics.contracts import Prediction
-from ics.wire import MAX_BODY, parse_answer
-from serving.app import App, Message
-from serving.model import Model
+from ics.errors import InvalidBody
+from ics.wire import parse_answer
+from serving import app as app_module
+from serving.app import App
+from serving.http import Answer, Request
+from serving.metrics import Metrics
+from serving.model import Model, measured
+from serving.tree import Turns
 from tests.artifacts import picture
 from tests.serving.running_server import json_line
 
 LINES = "application/jsonlines"
 
 
-async def call(
-    app: App, chunks: Sequence[bytes], content_type: str = LINES, method: str = "POST", path: str = "/invocations"
-) -> tuple[int, dict[bytes, bytes], bytes]:
-    incoming: list[Message] = [{"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks]
-    incoming.append({"type": "http.request", "body": b"", "more_body": False})
-    sent: list[Message] = []
+def make_app(*models: Any, turns: int = 1, max_waiting: int = 64) -> tuple[App, list[dict[str, Any]]]:
+    """An application, and what it logs."""
+    log: list[dict[str, Any]] = []
+    names = [model.spec.name for model in models]
+    return App(
+        models,
+        Turns(turns),
+        Metrics(names, 1),
+        lambda line: log.append(json.loads(line)),
+        max_waiting=max_waiting,
+    ), log
 
-    async def receive() -> Message:
-        return incoming.pop(0) if incoming else {"type": "http.disconnect"}
 
-    async def send(message: Message) -> None:
-        sent.append(message)
+def request(
+    body: bytes = b"", kind: str = LINES, method: str = "POST", path: str = "/invocations", **more: Any
+) -> Request:
+    return Request(method, path, kind, body, time.monotonic(), keep_alive=True, **more)
 
-    headers = [(b"content-type", content_type.encode())]
-    await app({"type": "http", "method": method, "path": path, "headers": headers}, receive, send)
-    start, body = sent
-    return start["status"], dict(start["headers"]), body["body"]
+
+async def call(app: App, asked: Request) -> Answer:
+    answer = app.handle(asked)
+    answer = answer if isinstance(answer, Answer) else await answer
+    app.ended(asked, answer.status, answer.images)
+    return answer
+
+
+def code(answer: Answer) -> str:
+    return str(json.loads(answer.content)["error"]["code"])
 
 
 class Odd:
-    """A model that blocks or fails as told, else answers."""
+    """A slow model that blocks or fails as told, else answers."""
 
-    def __init__(self, model: Model) -> None:
-        self.spec = model.spec
+    def __init__(self, model: Model, seconds: float = 10.0) -> None:
+        self.spec, self.seconds = model.spec, seconds
         self._model = model
         self.entered, self.release = threading.Event(), threading.Event()
         self.fault: Exception | None = None
+        self.given: list[bytes] = []
 
-    def predict(self, contents: Iterable[bytes]) -> Iterator[Prediction]:
+    def answers(self, contents: Iterable[bytes]) -> Iterator[dict[str, Any]]:
         self.entered.set()
         self.release.wait()
         if self.fault:
             raise self.fault
-        return self._model.predict(contents)
+        for content in contents:
+            self.given.append(content)
+            yield from self._model.answers([content])
 
     def probe(self) -> None:
         if self.fault:
@@ -69,62 +87,118 @@ def odd(model: Model) -> Odd:
 
 def test_beyond_the_queue_clients_are_told_to_come_back_and_ping_still_answers(odd: Odd) -> None:
     async def story() -> None:
-        app = App([odd], max_waiting=1)  # type: ignore[list-item]
-        first = asyncio.create_task(call(app, [json_line("a", picture(1))]))
+        app, _ = make_app(odd, max_waiting=1)
+        first = asyncio.create_task(call(app, request(json_line("a", picture(1)))))
         await asyncio.to_thread(odd.entered.wait)
-        status, headers, body = await call(app, [json_line("b", picture(1))])
-        assert (status, json.loads(body)["error"]["code"]) == (429, "TooManyRequests")
-        assert headers[b"retry-after"] == b"1"
-        assert (await call(app, [], method="GET", path="/ping"))[0] == 200
+        second = asyncio.create_task(call(app, request(json_line("b", picture(1)))))
+        await asyncio.sleep(0)
+        third = await call(app, request(json_line("c", picture(1))))
+        assert (third.status, code(third)) == (429, "TooManyRequests")
+        assert third.headers == b"retry-after: 1\r\n"
+        assert (await call(app, request(method="GET", path="/ping"))).status == 200
+        assert b"ics_waiting 1\n" in (await call(app, request(method="GET", path="/metrics"))).content
         odd.release.set()
-        assert (await first)[0] == 200
-        assert (await call(app, [json_line("c", picture(1))]))[0] == 200
+        assert [(await one).status for one in (first, second)] == [200, 200]
+        assert (await call(app, request(json_line("d", picture(1))))).status == 200
 
     asyncio.run(story())
 
 
-def test_a_fault_is_a_500_that_tells_the_log_and_not_the_client(odd: Odd, caplog: pytest.LogCaptureFixture) -> None:
+def test_two_turns_compute_two_requests_at_once_and_one_turn_one_after_the_other(model: Model) -> None:
+    async def story(turns: int) -> list[bool]:
+        first, second = Odd(model), Odd(model)
+        second.spec = model.spec
+        app, _ = make_app(first, turns=turns)
+        app._models["/other"] = second  # type: ignore[assignment]
+        tasks = [
+            asyncio.create_task(call(app, request(json_line("a", picture(1)), path=path)))
+            for path in ("/invocations", "/other")
+        ]
+        await asyncio.to_thread(first.entered.wait)
+        both = await asyncio.to_thread(second.entered.wait, 0.3)
+        first.release.set()
+        second.release.set()
+        assert [(await task).status for task in tasks] == [200, 200]
+        return [both, second.entered.is_set()]
+
+    assert asyncio.run(story(2)) == [True, True]
+    assert asyncio.run(story(1)) == [False, True]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.01, 10.0])
+def test_answers_are_the_same_at_once_in_a_turn_on_the_loop_and_in_a_thread(model: Model, seconds: float) -> None:
+    async def story() -> None:
+        quick = Odd(model, seconds)
+        quick.release.set()
+        app, log = make_app(quick)
+        body = b"".join(json_line(str(number), picture(25 * number)) for number in range(10))
+        answers = await asyncio.gather(*(call(app, request(body)) for _ in range(5)))
+        (content,) = {answer.content for answer in answers}
+        predictions = list(model.predict(picture(25 * number) for number in range(10)))
+        assert parse_answer(content, [str(number) for number in range(10)]) == predictions
+        assert [line["images"] for line in log] == [10] * 5
+        metrics = (await call(app, request(method="GET", path="/metrics"))).content.decode()
+        assert 'ics_images_total{model="digits"} 50\n' in metrics
+        assert 'ics_requests_total{model="digits",status="200"} 5\n' in metrics
+        assert "ics_computing 0\n" in metrics
+
+    asyncio.run(story())
+
+
+def test_a_fault_is_a_500_that_tells_the_log_and_not_the_client(odd: Odd) -> None:
     odd.release.set()
     odd.fault = RuntimeError("the net fell over")
-    app = App([odd])  # type: ignore[list-item]
-    with caplog.at_level(logging.INFO, "serving"):
-        status, headers, body = asyncio.run(call(app, [json_line("a", picture(1))]))
-    assert (status, headers[b"content-type"]) == (500, b"application/json")
-    assert json.loads(body)["error"]["code"] == "InternalError"
-    assert b"fell over" not in body
-    fault, request = (json.loads(record.message) for record in caplog.records)
+    app, log = make_app(odd)
+    answer = asyncio.run(call(app, request(json_line("a", picture(1)))))
+    assert (answer.status, code(answer)) == (500, "InternalError")
+    assert b"fell over" not in answer.content
+    fault, asked = log
     assert "the net fell over" in fault["traceback"]
-    assert (request["status"], request["images"]) == (500, 0)
+    assert (asked["status"], asked["images"]) == (500, 0)
 
 
 def test_ping_is_not_200_when_a_model_does_not_answer(odd: Odd, model: Model) -> None:
     odd.fault = RuntimeError("the net fell over")
-    app = App([model, odd])  # type: ignore[list-item]
-    status, _, body = asyncio.run(call(app, [], method="GET", path="/ping"))
-    assert (status, json.loads(body)["error"]["code"]) == (503, "NotReady")
+    app, _ = make_app(model, odd)
+    odd.spec = model.spec.__class__(
+        **{**{name: getattr(model.spec, name) for name in model.spec.__slots__}, "name": "odd"}
+    )
+    app, _ = make_app(model, odd)
+    answer = asyncio.run(call(app, request(method="GET", path="/ping")))
+    assert (answer.status, code(answer)) == (503, "NotReady")
     odd.fault = None
-    assert asyncio.run(call(app, [], method="GET", path="/ping"))[0] == 200
+    assert asyncio.run(call(app, request(method="GET", path="/ping"))).status == 200
 
 
-def test_no_more_is_read_once_a_body_is_too_large(model: Model) -> None:
-    chunk = bytes(1 << 20)
-    read = 0
+def test_nothing_is_computed_for_a_client_that_is_gone(odd: Odd) -> None:
+    async def story() -> int:
+        app, _ = make_app(odd)
+        asked = request(b"".join(json_line(str(number), picture(1)) for number in range(100)))
+        task = asyncio.create_task(call(app, asked))
+        await asyncio.to_thread(odd.entered.wait)
+        asked.gone = True
+        odd.release.set()
+        return (await task).status
 
-    async def receive() -> Message:
-        nonlocal read
-        read += len(chunk)
-        return {"type": "http.request", "body": chunk, "more_body": True}
+    assert asyncio.run(story()) == 499
+    assert odd.given == []
 
-    statuses: list[int] = []
 
-    async def send(message: Message) -> None:
-        if "status" in message:
-            statuses.append(message["status"])
+def test_what_is_too_old_is_not_computed(odd: Odd) -> None:
+    odd.release.set()
+    app, _ = make_app(odd)
+    asked = request(json_line("a", picture(1)))
+    asked.started -= app_module.DEADLINE + 1
+    answer = asyncio.run(call(app, asked))
+    assert (answer.status, code(answer)) == (503, "TooLate")
+    assert odd.given == []
 
-    scope = {"type": "http", "method": "POST", "path": "/invocations", "headers": []}
-    asyncio.run(App([model])(scope, receive, send))
-    assert statuses == [413]
-    assert read <= MAX_BODY + len(chunk)
+
+def test_a_refusal_of_the_connection_is_the_answer(model: Model) -> None:
+    app, log = make_app(model)
+    answer = asyncio.run(call(app, request(refusal=InvalidBody(413, "BodyTooLarge", "more than that"))))
+    assert (answer.status, code(answer)) == (413, "BodyTooLarge")
+    assert log[0]["status"] == 413
 
 
 def base64_text(content: bytes) -> str:
@@ -170,19 +244,19 @@ KINDS = st.sampled_from([LINES, "image/png", "IMAGE/JPEG; q=1", "application/jso
 
 @pytest.fixture(scope="module")
 def app(model: Model) -> App:
-    return App([model])
+    return make_app(measured(model))[0]
 
 
-@given(body=BODIES, kind=KINDS, cut=st.integers(0, 2000))
-def test_no_body_is_a_fault_of_the_server(app: App, body: bytes, kind: str, cut: int) -> None:
-    status, headers, content = asyncio.run(call(app, [body[:cut], body[cut:]], kind))
-    if status == 200:
+@given(body=BODIES, kind=KINDS)
+def test_no_body_is_a_fault_of_the_server(app: App, body: bytes, kind: str) -> None:
+    answer = asyncio.run(call(app, request(body, kind)))
+    if answer.status == 200:
         alone = kind.lower().startswith("image/")
         ids = ["0"] if alone else [json.loads(line)["id"] for line in body.split(b"\n") if line.strip()]
-        assert headers[b"content-type"] == (b"application/json" if alone else b"application/jsonlines")
-        assert len(parse_answer(content, ids)) == len(ids)
+        assert answer.content_type == ("application/json" if alone else "application/jsonlines")
+        assert len(parse_answer(answer.content, ids)) == len(ids)
     else:
-        assert status in (400, 413, 415, 422)
-        error: dict[str, Any] = json.loads(content)["error"]
+        assert answer.status in (400, 413, 415, 422)
+        error: dict[str, Any] = json.loads(answer.content)["error"]
         assert "Traceback" not in error["message"]
         assert error["line"] is None or 1 <= error["line"] <= body.count(b"\n") + 1

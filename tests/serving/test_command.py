@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ics.errors import InvalidArtifact
-from serving.__main__ import container_folders, load_models
+from serving.__main__ import container_folders
 from tests.artifacts import write_artifact
 from tests.serving.running_server import Server
 
@@ -35,8 +35,9 @@ def test_the_container_serves_the_given_model_else_those_baked_in(tmp_path: Path
 def test_two_models_of_one_name_are_refused(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         write_artifact(tmp_path / folder, name="digits")
-    with pytest.raises(InvalidArtifact, match="'digits'"):
-        load_models([tmp_path / "a", tmp_path / "b"])
+    done = run("--model", str(tmp_path / "a"), "--model", str(tmp_path / "b"), "--port", "0")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "two models are named 'digits'" in done.stderr
 
 
 def test_what_cannot_start_says_why_in_one_line_and_exits_2(server: Server, digits_folder: Path) -> None:

@@ -1,0 +1,104 @@
+"""One process of the model server: it loads the models, answers on the tree's socket, and goes when its parent says so.
+
+Over the channel, a line each way: the parent says `go` (accept), `leave` (accept no more; answer who is connected, then
+end) or `stop` (the same, and close idle connections); the worker says `loaded`, `failed` with the reason, or `left`. A
+channel that ends means that the parent is no more: the worker stops, too.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import uvloop
+
+from ics.errors import InvalidArtifact
+from serving.app import App
+from serving.http import Connection, Listener
+from serving.metrics import Metrics
+from serving.model import load_model, measured
+from serving.tree import Turns
+
+DRAIN_SECONDS = 25
+"""How long requests may still take after `stop`; SageMaker kills 30 s after it asked."""
+
+
+def work(
+    folders: Sequence[Path], listener: socket.socket, channel: socket.socket, turns: Turns, metrics: Metrics, slot: int
+) -> None:
+    """Serve these artifacts until the parent says otherwise; return when all is answered."""
+    try:
+        models = [measured(load_model(folder)) for folder in folders]
+    except InvalidArtifact as error:
+        _say(channel, "failed", str(error))
+        return
+    _say(channel, "loaded", {model.spec.name: model.spec.version for model in models})
+    app = App(models, turns, metrics, write_log, slot=slot)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(app, listener, channel, metrics, slot))
+
+
+def write_log(line: bytes) -> None:
+    """Write a line to stdout, whole beside the lines of other processes, as long as it is short."""
+    try:
+        os.write(sys.stdout.fileno(), line)
+    except OSError:  # nobody listens to what is logged; whoever asked still wants an answer
+        return
+
+
+def _say(channel: socket.socket, word: str, more: object) -> None:
+    channel.sendall(f"{word} {json.dumps(more)}\n".encode())
+
+
+async def _serve(app: App, listener: socket.socket, channel: socket.socket, metrics: Metrics, slot: int) -> None:
+    loop = asyncio.get_running_loop()
+    shared = Listener(app.handle, app.ended)
+    shared.tick()
+    told: asyncio.Queue[str] = asyncio.Queue()
+    channel.setblocking(False)
+    loop.add_reader(channel, lambda: told.put_nowait(_heard(channel)))
+    loop.add_signal_handler(signal.SIGTERM, told.put_nowait, "stop")
+    loop.add_signal_handler(signal.SIGINT, lambda: None)  # of a terminal; the parent gets it, too, and decides
+    word = await told.get()
+    if word != "go":
+        return
+    server = await loop.create_server(lambda: Connection(shared), sock=listener)
+    ticking = loop.create_task(_tick(shared, metrics, slot))
+    word = await told.get()
+    server.close()
+    _say(channel, "left", None) if word == "leave" else None
+    shared.leave(idle=word == "stop")
+    end = loop.time() + DRAIN_SECONDS if word == "stop" else float("inf")
+    while shared.connections and loop.time() < end:
+        try:
+            if await asyncio.wait_for(told.get(), 0.05) == "stop":
+                shared.leave(idle=True)
+                end = min(end, loop.time() + DRAIN_SECONDS)
+        except TimeoutError:
+            continue
+    ticking.cancel()
+
+
+def _heard(channel: socket.socket) -> str:
+    try:
+        said = channel.recv(64)
+    except BlockingIOError:
+        return ""
+    except OSError:
+        said = b""
+    if not said:
+        asyncio.get_running_loop().remove_reader(channel)
+        return "stop"
+    return said.decode().split()[-1]  # the last word counts
+
+
+async def _tick(shared: Listener, metrics: Metrics, slot: int) -> None:
+    while True:
+        await asyncio.sleep(1)
+        shared.tick()
+        metrics.gauge(slot, "connections", len(shared.connections))
+        metrics.gauge(slot, "held_bytes", shared.held)
