@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +42,20 @@ class Server:
         assert set(error) == {"code", "message", "line"}
         return status, error
 
+    def wait_for(self, event: str, times: int = 1) -> dict[str, Any]:
+        """The line of the log in which this happened for the so-manieth time."""
+        for _ in range(2000):
+            found = [line for line in list(self.log) if line["event"] == event]
+            if len(found) >= times:
+                return found[times - 1]
+            time.sleep(0.01)
+        raise AssertionError(f"no {event} in {self.log}")
+
+    def workers(self) -> list[int]:
+        """The process ids of the tree's workers."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [int(pid) for pid in children.split()]
+
     def stop(self) -> None:
         if self.process.poll() is None:
             self.process.terminate()
@@ -49,10 +64,12 @@ class Server:
             self.follower.join()
 
 
-def start_server(folders: Sequence[Path]) -> Server:
+def start_server(folders: Sequence[Path], workers: int = 2) -> Server:
     models = [word for folder in folders for word in ("--model", str(folder))]
     process = subprocess.Popen(
-        [sys.executable, "-m", "serving", *models, "--port", "0"], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "serving", *models, "--port", "0", "--workers", str(workers)],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None
     ready = json.loads(process.stdout.readline())

@@ -1,0 +1,161 @@
+"""The process tree: workers that die, a parent that dies, and artifacts that are exchanged under load."""
+
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.artifacts import picture, write_artifact
+from tests.serving.running_server import Server, json_line, start_server
+
+
+def gone(pid: int) -> bool:
+    """Whether a process is no more; one whose parent has not seen its end does not count."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def eventually(true: Callable[[], bool]) -> None:
+    for _ in range(1500):
+        if true():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it did not come true")
+
+
+def write_model(folder: Path, sharpness: float) -> str:
+    """A new artifact, in place of whatever is there; its version."""
+    made = folder.with_name("made")
+    version = write_artifact(made, name="digits", sharpness=sharpness).version
+    shutil.rmtree(folder, ignore_errors=True)
+    made.rename(folder)
+    return version
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "digits"
+
+
+@pytest.fixture
+def server(folder: Path) -> Iterator[Server]:
+    write_model(folder, 100)
+    server = start_server([folder])
+    yield server
+    server.stop()
+
+
+def version(server: Server) -> str:
+    status, _, content = server.ask("POST", "/invocations", picture(9), "image/png")
+    assert status == 200
+    return str(json.loads(content)["model"])
+
+
+def test_a_worker_that_dies_is_replaced_and_the_others_answer(server: Server) -> None:
+    before = server.workers()
+    assert len(before) == 2
+    os.kill(before[0], signal.SIGKILL)
+    for _ in range(20):
+        version(server)
+    assert server.wait_for("worker-ended")["reason"] == "SIGKILL"
+    eventually(lambda: len(server.workers()) == 2 and before[0] not in server.workers())
+    os.kill(before[1], signal.SIGKILL)
+    eventually(lambda: len([pid for pid in server.workers() if pid not in before]) == 2)
+    assert version(server)  # of workers who both are new
+    server.stop()
+    assert server.process.returncode == 0
+
+
+def test_workers_end_with_their_parent(server: Server) -> None:
+    workers = server.workers()
+    version(server)
+    os.kill(server.process.pid, signal.SIGKILL)
+    eventually(lambda: all(map(gone, workers)))
+    with pytest.raises(ConnectionError):
+        socket.create_connection(("127.0.0.1", server.port))
+
+
+def test_what_one_worker_counts_every_worker_tells(server: Server) -> None:
+    connections = [server.connect() for _ in range(16)]  # so many that both workers have some
+    for connection in connections:
+        lines = json_line("a", picture(1)) * 3
+        connection.request("POST", "/invocations", lines, {"content-type": "application/jsonlines"})
+        connection.getresponse().read()
+    told = set()
+    for connection in connections:
+        connection.request("GET", "/metrics")
+        metrics = connection.getresponse().read().decode()
+        told.add(re.findall(r'ics_images_total{model="digits"} (\d+)', metrics)[0])
+        connection.close()
+    assert told == {"48"}
+    assert 'ics_request_seconds_count{model="digits"} 16\n' in metrics
+    assert "ics_workers 2\n" in metrics
+
+
+def test_artifacts_are_exchanged_under_load_without_a_failed_request(server: Server, folder: Path) -> None:
+    old = version(server)
+    versions: list[list[str]] = [[] for _ in range(6)]
+    failed: list[object] = []
+    stop = threading.Event()
+
+    def ask(seen: list[str]) -> None:
+        connection = server.connect()
+        while not stop.is_set():
+            try:
+                connection.request("POST", "/invocations", picture(9), {"content-type": "image/png"})
+                answer = connection.getresponse()
+                content = answer.read()
+            except (OSError, http.client.HTTPException) as error:
+                failed.append(error)
+                return
+            if answer.status != 200:
+                failed.append((answer.status, content))
+            seen.append(str(json.loads(content)["model"]))
+        connection.close()
+
+    threads = [threading.Thread(target=ask, args=(seen,)) for seen in versions]
+    for thread in threads:
+        thread.start()
+    written = [old]
+    for time_, sharpness in enumerate((50, 200), 1):
+        written.append(write_model(folder, sharpness))
+        server.process.send_signal(signal.SIGHUP)
+        assert server.wait_for("swapped", time_)["models"] == {"digits": written[-1]}
+        assert version(server) == written[-1]
+    time.sleep(0.2)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    for seen in versions:
+        order = [written.index(one) for one in seen]
+        assert order == sorted(order)  # never back
+        assert order[-1] == 2
+    eventually(lambda: len(server.workers()) == 2)  # the old ones went when their last connection did
+
+
+def test_what_cannot_be_served_does_not_take_over(server: Server, folder: Path) -> None:
+    old = version(server)
+    (folder / "model.onnx").write_bytes(b"no graph")
+    server.process.send_signal(signal.SIGHUP)
+    assert "model.json describes version" in server.wait_for("swap-refused")["reason"]
+    assert version(server) == old
+    shutil.rmtree(folder)
+    server.process.send_signal(signal.SIGHUP)
+    assert "does not exist" in server.wait_for("swap-refused", 2)["reason"]
+    assert version(server) == old
+    new = write_model(folder, 50)
+    server.process.send_signal(signal.SIGHUP)
+    server.wait_for("swapped")
+    assert version(server) == new
