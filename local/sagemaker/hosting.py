@@ -93,7 +93,10 @@ class Hosting:
         return arn("endpoint", name)
 
     def update_endpoint(self, request: Mapping[str, Any]) -> str:
-        """Put an endpoint on another configuration; the old servers answer until the new ones do."""
+        """Put an endpoint on another configuration; the old models answer until the new ones do.
+
+        A lone variant whose container stays the same gets only its artifact exchanged, by the server itself.
+        """
         name, config = request["EndpointName"], request["EndpointConfigName"]
         _known(self.configs, "endpoint-config", config)
         self._change(name, status="Updating")
@@ -180,10 +183,13 @@ class Hosting:
 
     def _put_in_service(self, name: str, config_name: str, failed: str) -> None:
         config = self.configs[config_name]
+        running = self.endpoints[name].variants
         started: list[Variant] = []
         try:
             for variant in config["ProductionVariants"]:
-                started.append(self._start(name, variant))  # noqa: PERF401  (on failure, what has started is stopped)
+                started.append(  # noqa: PERF401  (on failure, what has started is stopped)
+                    self._exchanged(running, config, variant) or self._start(name, variant)
+                )
         except (ServerFailed, SageMakerError) as error:
             for variant in started:
                 variant.server.stop()
@@ -198,10 +204,30 @@ class Hosting:
             name, status="InService", failure=None, config=config_name, variants=tuple(started),
             capture=config.get("DataCaptureConfig"),
         )  # fmt: skip
+        kept = {id(variant.server) for variant in started}
         for variant in before.variants:
-            threading.Thread(target=variant.server.stop, args=(DRAIN_SECONDS,), daemon=True).start()
+            if id(variant.server) not in kept:
+                threading.Thread(target=variant.server.stop, args=(DRAIN_SECONDS,), daemon=True).start()
+
+    def _exchanged(
+        self, running: tuple[Variant, ...], config: Mapping[str, Any], variant: Mapping[str, Any]
+    ) -> Variant | None:
+        """The running variant with the new artifact, where nothing else but that would change."""
+        if len(running) != 1 or len(config["ProductionVariants"]) != 1:
+            return None
+        server, model = running[0].server, self._model(variant)
+        if not server.ready or server.environment != model.environment or running[0].name != variant["VariantName"]:
+            return None
+        server.exchange(model.artifact)
+        return _variant(variant, server, model)
 
     def _start(self, endpoint: str, variant: Mapping[str, Any]) -> Variant:
+        model = self._model(variant)
+        folder = self._children.state / "endpoints" / endpoint / f"{variant['VariantName']}-{uuid.uuid4().hex[:8]}"
+        server = ModelServer(self._children, folder, model.artifact, model.environment, self._command)
+        return _variant(variant, server, model)
+
+    def _model(self, variant: Mapping[str, Any]) -> "_Model":
         model = _known(self.models, "model", variant["ModelName"])
         container = model.get("PrimaryContainer") or model["Containers"][0]
         uri = container.get("ModelDataUrl") or container["ModelDataSource"]["S3DataSource"]["S3Uri"]
@@ -211,10 +237,21 @@ class Hosting:
             artifact = self._read_object(role, bucket, key)
         except KeyError:
             raise SageMakerError("ValidationException", f"Could not find model data at {uri}.") from None
-        folder = self._children.state / "endpoints" / endpoint / f"{variant['VariantName']}-{uuid.uuid4().hex[:8]}"
         environment = {"AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION, **(container.get("Environment") or {})}
-        server = ModelServer(self._children, folder, artifact, environment, self._command)
-        return Variant(variant["VariantName"], float(variant.get("InitialVariantWeight", 1)), server, role)
+        return _Model(artifact, environment, role)
+
+
+@dataclass(frozen=True)
+class _Model:
+    """What a variant's server needs of its model: model.tar.gz, the container's environment, the role's ARN."""
+
+    artifact: bytes
+    environment: Mapping[str, str]
+    role: str
+
+
+def _variant(variant: Mapping[str, Any], server: ModelServer, model: _Model) -> Variant:
+    return Variant(variant["VariantName"], float(variant.get("InitialVariantWeight", 1)), server, model.role)
 
 
 def _known(records: Mapping[str, Any], kind: str, name: str) -> Any:

@@ -1,7 +1,10 @@
 """One variant's model server: its artifact unpacked, its process kept alive, its readiness known."""
 
 import http.client
+import itertools
+import json
 import shutil
+import signal
 import socket
 import sys
 import tarfile
@@ -27,8 +30,9 @@ class ServerFailed(Exception):
 
 
 def serving_command(model: Path, port: int) -> list[str]:
-    """The container's own entry point, `python -m serving`."""
-    return [sys.executable, "-m", "serving", "--model", str(model), "--port", str(port), "--host", "127.0.0.1"]
+    """The container's own entry point, `python -m serving`; one process a model, for there may be many models."""
+    options = ["--model", str(model), "--port", str(port), "--host", "127.0.0.1", "--workers", "1"]
+    return [sys.executable, "-m", "serving", *options]
 
 
 class ModelServer:
@@ -41,11 +45,13 @@ class ModelServer:
         self.in_flight = 0
         self._children = children
         self._command = command
-        self._environment = environment
+        self.environment = environment
         self._stopped = threading.Event()
-        self._model = folder / "model"
+        self._folder = folder
+        self._model = folder / "model"  # a link to the artifact that is served, so that another can take its place
+        self._artifacts = itertools.count()
         self.log = folder / "server.log"
-        _unpack(artifact, self._model)
+        self._link(self._unpack(artifact))
         self.client = Client(0)
         self._process = self._start()
         try:
@@ -68,7 +74,53 @@ class ModelServer:
         self._stopped.set()
         self.ready = False
         self._children.stop([self._process])
-        shutil.rmtree(self._model, ignore_errors=True)
+        for artifact in self._folder.glob("artifact-*"):
+            shutil.rmtree(artifact, ignore_errors=True)
+
+    def exchange(self, artifact: bytes) -> None:
+        """Put the running server on another artifact; no request fails meanwhile, and all later ones are for the new.
+
+        Raises:
+            ServerFailed: it does not take the artifact, and answers with the one before.
+        """
+        before, begin = self._model.readlink(), self.log.stat().st_size
+        self._link(self._unpack(artifact))
+        self._process.send_signal(signal.SIGHUP)
+        try:
+            self._wait_until_exchanged(begin)
+        except ServerFailed:
+            self._link(before)
+            raise
+        self.client = Client(self.client.port)  # idle connections are still those of the processes before
+        shutil.rmtree(self._folder / before, ignore_errors=True)
+
+    def _wait_until_exchanged(self, begin: int) -> None:
+        """Read what the server says of it in its log, from byte `begin` on."""
+        deadline = time.monotonic() + STARTUP_SECONDS
+        while time.monotonic() < deadline:
+            for line in self.log.read_bytes()[begin:].splitlines(keepends=True):
+                if not line.startswith(b"{") or not line.endswith(b"\n"):
+                    continue
+                said = json.loads(line)
+                if said.get("event") == "swapped":
+                    return
+                if said.get("event") == "swap-refused":
+                    raise ServerFailed(said["reason"])
+            if self._process.poll() is not None:
+                break
+            time.sleep(PING_SECONDS)
+        raise ServerFailed(f"it did not go over to the new artifact:\n{self._log_tail()}")
+
+    def _unpack(self, artifact: bytes) -> Path:
+        """Unpack an artifact in a folder of its own; return the folder's name."""
+        name = Path(f"artifact-{next(self._artifacts)}")
+        _unpack(artifact, self._folder / name)
+        return name
+
+    def _link(self, artifact: Path) -> None:
+        link = self._folder / "model.new"
+        link.symlink_to(artifact)
+        link.replace(self._model)
 
     def _start(self) -> Popen[bytes]:
         with socket.socket() as probe:
@@ -79,7 +131,7 @@ class ModelServer:
             return self._children.start(
                 self._command(self._model, port),
                 cwd=Path(__file__).resolve().parents[2],
-                env={**base_environment(), **self._environment, "SAGEMAKER_BIND_TO_PORT": str(port)},
+                env={**base_environment(), **self.environment, "SAGEMAKER_BIND_TO_PORT": str(port)},
                 output=log,
             )
 

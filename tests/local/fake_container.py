@@ -1,6 +1,7 @@
 """A container of SageMaker's contract for the tests: what it does is asked for in the custom attributes."""
 
 import json
+import signal
 import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -40,8 +41,17 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+def go_over(*_):
+    """As `python -m serving` on SIGHUP: say whether the artifact that is there now is served."""
+    broken = (MODEL / "broken").exists()
+    said = {"event": "swap-refused", "reason": "this model cannot be loaded"} if broken else {"event": "swapped"}
+    sys.stdout.write(json.dumps(said) + "\n")
+    sys.stdout.flush()
+
+
 if __name__ == "__main__":
     MODEL = Path(sys.argv[1])
+    signal.signal(signal.SIGHUP, go_over)
     if (MODEL / "broken").exists():
         sys.exit("this model cannot be loaded")
     ThreadingHTTPServer(("127.0.0.1", int(sys.argv[2])), Handler).serve_forever()

@@ -92,8 +92,10 @@ class Deployed:
         self.bucket = aws.bucket()
         self.put("create_stack", weights_txt="first", **files)
 
-    def put(self, operation, **files):
+    def put(self, operation, environment=None, **files):
         body = template(self.name, artifact(self.aws, self.bucket, **files), self.bucket)
+        if environment:
+            body["Resources"]["Model"]["Properties"]["PrimaryContainer"]["Environment"] = environment
         getattr(self.aws.client("cloudformation"), operation)(StackName=self.name, TemplateBody=json.dumps(body))
 
     def ended(self):
@@ -244,23 +246,36 @@ def test_a_killed_server_is_replaced(aws, endpoint):
 def test_an_update_answers_throughout_and_a_bad_one_rolls_back(aws):
     deployed = Deployed(aws)
     assert deployed.ended()["StackStatus"] == "CREATE_COMPLETE"
-    before = aws.about("endpoints")[deployed.name]["variants"]["AllTraffic"]["pid"]
+
+    def process():
+        return aws.about("endpoints")[deployed.name]["variants"]["AllTraffic"]["pid"]
+
+    def answers_until_updated():
+        answers = []
+
+        def updated():
+            answers.append(deployed.weights())  # raises where nobody answers
+            (stack,) = aws.client("cloudformation").describe_stacks(StackName=deployed.name)["Stacks"]
+            return stack["StackStatus"] == "UPDATE_COMPLETE"
+
+        aws.wait_for(updated)
+        return set(answers)
+
+    first = process()
     deployed.put("update_stack", weights_txt="second")
-    answers = []
-
-    def updated():
-        answers.append(deployed.weights())  # raises where nobody answers
-        (stack,) = aws.client("cloudformation").describe_stacks(StackName=deployed.name)["Stacks"]
-        return stack["StackStatus"] == "UPDATE_COMPLETE"
-
-    aws.wait_for(updated)
+    assert answers_until_updated() <= {"first", "second"}
     assert deployed.weights() == "second"
-    assert set(answers) <= {"first", "second"}
-    aws.wait_for(lambda: not alive(before))
+    assert process() == first  # a new artifact alone: the server goes over to it by itself
 
-    deployed.put("update_stack", weights_txt="third", broken="")
-    assert deployed.ended()["StackStatus"] == "UPDATE_ROLLBACK_COMPLETE"
-    assert deployed.weights() == "second"
+    for environment in (None, {"A": "c"}):
+        deployed.put("update_stack", environment, weights_txt="third", broken="")
+        assert deployed.ended()["StackStatus"] == "UPDATE_ROLLBACK_COMPLETE"
+        assert (deployed.weights(), process()) == ("second", first)
+
+    deployed.put("update_stack", {"A": "c"}, weights_txt="fourth")
+    assert answers_until_updated() <= {"second", "fourth"}
+    assert deployed.weights() == "fourth"
+    aws.wait_for(lambda: not alive(first))
     aws.client("cloudformation").delete_stack(StackName=deployed.name)
     aws.wait_for(lambda: deployed.name not in aws.about("endpoints"))
     with pytest.raises(ClientError, match="not found"):
