@@ -32,9 +32,10 @@ unit: .venv/installed node_modules/installed ## Run the tests that need no local
 e2e: .venv/installed node_modules/installed ## Run the end-to-end tests
 	$(BIN)/pytest tests/e2e
 
-soak: .venv/installed ## Send BODIES mutated bodies at all that reads what strangers wrote
+soak: .venv/installed ## Send BODIES mutated bodies at all that reads what strangers wrote, and as many to a model server
 	@mkdir -p build/soak
 	$(BIN)/python -m tests.soak --bodies $(BODIES) 2>build/soak/decoders.log
+	$(BIN)/python -m tests.soak.server --requests $(BODIES)
 
 bench: .venv/installed node_modules/installed .venv-peers/installed ## Measure ICS beside the usual ways and other servers; write docs/performance.md
 	@$(BIN)/python -m benchmarks
