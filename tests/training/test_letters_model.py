@@ -37,7 +37,7 @@ def test_the_artifact_is_whole():
     assert f"{spec.metrics['accuracy']:.2%}" in card
     for said in ("No licence", "GNU GPL 3.0", "not promised"):
         assert said in card
-    assert len(GRAPH) < 1_000_000
+    assert len(GRAPH) < 1_500_000
 
 
 def test_the_graph_takes_and_gives_what_model_json_says():
@@ -75,7 +75,7 @@ def test_a_blank_page_is_accepted_as_no_letter():
 def test_the_figures_in_model_json_are_reached_again(data):
     spec = load_spec(FOLDER)
     measured = measure(graph_logits(GRAPH, data.test.images), data.test.labels, spec.temperature)
-    assert measured.accuracy >= 0.975
+    assert measured.accuracy >= 0.98
     assert measured.ece <= 0.02  # on purpose: the recipe is cautious by 0.015
     assert measured.wrong_below >= 0.9 * measured.wrong
     assert measured.accuracy == pytest.approx(spec.metrics["accuracy"], abs=2 / measured.images)
