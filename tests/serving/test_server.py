@@ -6,6 +6,7 @@ import json
 import signal
 import socket
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ import pytest
 from ics.contracts import Prediction, dump_line, prediction_to_json
 from ics.imaging import prepare
 from ics.wire import MAX_BODY, MAX_LINES, parse_answer
+from serving.http import MAX_HELD
 from serving.model import Model, load_model
 from tests.artifacts import picture, writing
 from tests.serving.running_server import Server, json_line, start_server
@@ -183,6 +185,31 @@ def test_every_request_leaves_one_line_in_the_log_without_contents(digits_folder
         {"event": "request", "method": "POST", "path": "/invocations", "status": 422, "images": 0},
         {"event": "request", "method": "GET", "path": "/ping", "status": 200, "images": 0},
     ]
+
+
+def test_a_flood_of_bodies_is_told_to_come_back_and_memory_stays_bounded(digits_folder: Path) -> None:
+    server = start_server([digits_folder], workers=1)
+    (worker,) = server.workers()
+
+    def peak() -> float:
+        status = Path(f"/proc/{worker}/status").read_text()
+        return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) / 1024
+
+    before, size = peak(), MAX_BODY
+    connections = []
+    for _ in range(2 * MAX_HELD // size):  # twice what may be held, none of it whole
+        connections.append(half_request(server, f"content-length: {size}", bytes(size - 1)))
+        assert server.ask("GET", "/ping")[0] == 200
+    for connection in connections:
+        connection.sendall(b"\0")
+    statuses = Counter(first_line(connection) for connection in connections)
+    for connection in connections:
+        connection.close()
+    assert set(statuses) == {b"HTTP/1.1 400 Bad Request", b"HTTP/1.1 429 Too Many Requests"}  # zeros are no JSON
+    assert min(statuses.values()) > MAX_HELD // size // 2
+    assert peak() - before < 2 * MAX_HELD / 2**20
+    assert server.ask("POST", "/invocations", GOOD, LINES)[0] == 200
+    server.stop()
 
 
 def test_sigterm_lets_what_has_begun_end(digits_folder: Path) -> None:
