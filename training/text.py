@@ -184,7 +184,7 @@ def _fonts(recipe: Recipe, path: Path, words: Sequence[str], kept: Sequence[str]
     files = [file for folder in (path, path / "fonts") for kind in ("*.ttf", "*.otf") for file in folder.glob(kind)]
     own = read_fonts(files, charset) if files else []
     return _Source(
-        learned=[(0.45, lines(known - apart, words, own))],
+        learned=[(0.40, lines(known - apart, words, own))],
         held=[lines(options["validation_fonts"], kept)],
         tests={f"fonts never seen ({', '.join(options['test_fonts'])})": (lines(options["test_fonts"], kept), 400)},
         own=bool(own),
@@ -210,11 +210,11 @@ def _tracks(
             )
         return list(letters.values()), whole
 
-    letters, whole = glyphs(lambda writer: writer not in testing | validating, 5)
+    letters, whole = glyphs(lambda writer: writer not in testing | validating, 12)
     held_letters, held_whole = glyphs(validating.__contains__, 1)
     test_letters, test_whole = glyphs(testing.__contains__, 1)
     yield _Source(
-        learned=[(0.25, collage_lines(letters, words, charset)), (0.05, word_lines(whole))],
+        learned=[(0.33, collage_lines(letters, words, charset)), (0.02, word_lines(whole))],
         held=[collage_lines(held_letters, kept, charset), word_lines(held_whole)],
         tests={
             "collages of letters of writers never seen": (collage_lines(test_letters, kept, charset), 400),
