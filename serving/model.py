@@ -24,7 +24,6 @@ import simplejpeg
 from ics.artifact import InputSpec, ModelSpec, load_spec
 from ics.contracts import Prediction, prediction_from_json
 from ics.errors import CorruptImage, ImageError, InvalidArtifact, ModelRefused, TruncatedImage, UnsupportedFormat
-from ics.imaging import sniff
 from serving.ctc import read_line
 
 if TYPE_CHECKING:
@@ -296,6 +295,8 @@ def _decoded(contents: list[bytes], spec: InputSpec) -> tuple[Pixels, ImageError
 def _decode_into(pixels: Pixels, content: bytes, spec: InputSpec) -> None:
     """Decode a PNG or JPEG with Pillow, which is loaded by the first that needs it."""
     from PIL import Image  # noqa: PLC0415
+
+    from ics.imaging import sniff  # noqa: PLC0415
 
     format_ = sniff(content)
     if format_ not in ("PNG", "JPEG"):

@@ -8,19 +8,26 @@ import math
 import struct
 import subprocess
 import sys
+import time
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from ics.artifact import InputSpec, graph_version
 from ics.contracts import Prediction
 from ics.errors import ImageError, InvalidArtifact, ModelRefused
 from ics.imaging import prepare
-from serving.model import Model, decode, load_model
+from serving.model import Model, decode, load_model, measured
 from tests.artifacts import DIGITS, picture, shade, write_artifact, writing
+
+MODELS = Path(__file__).parents[2] / "models"
 
 
 def foretold(brightness: int, sharpness: float, temperature: float) -> list[float]:
@@ -174,6 +181,116 @@ def test_the_first_image_that_is_refused_is_the_one_that_is_named(model: Model, 
     assert len(given) == order.index(first)
 
 
+@dataclasses.dataclass
+class Busy:
+    """A session that takes half a millisecond however many images there are, and answers as told."""
+
+    answer: Callable[[np.ndarray], np.ndarray]
+    batches: list[int] = dataclasses.field(default_factory=list)
+
+    def run(self, _outputs: object, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+        end = time.thread_time() + 0.0005
+        while time.thread_time() < end:
+            pass
+        self.batches.append(len(inputs["image"]))
+        return [self.answer(inputs["image"]).astype(np.float32)]
+
+
+def brightness(pixels: np.ndarray) -> np.ndarray:
+    return pixels.reshape(len(pixels), -1)[:, :10] / 255
+
+
+def among_neighbours(pixels: np.ndarray) -> np.ndarray:
+    """As a matrix product may: a last bit that depends on the batch."""
+    return brightness(pixels) + (len(pixels) > 3) * 1e-6
+
+
+def one_at_a_time(pixels: np.ndarray) -> np.ndarray:
+    if len(pixels) > 1:
+        raise RuntimeError("Got invalid dimensions for input: index 0 Got: 2 Expected: 1")
+    return brightness(pixels)
+
+
+@pytest.mark.parametrize(("answer", "batch"), [(brightness, 8), (among_neighbours, 2), (one_at_a_time, 1)])
+def test_a_batch_is_the_fastest_that_changes_no_answer(
+    model: Model, answer: Callable[[np.ndarray], np.ndarray], batch: int
+) -> None:
+    session = Busy(answer)
+    found = measured(dataclasses.replace(model, session=session))  # type: ignore[arg-type]
+    assert found.batch == batch
+    assert 0.0004 / batch < found.seconds < 0.01
+    session.batches.clear()
+    contents = [picture(number) for number in range(21)]
+    together = list(found.predict(contents))
+    assert session.batches == [batch] * (21 // batch) + [21 % batch] * (21 % batch > 0)
+    assert together == [dataclasses.replace(found, batch=1).predict_one(content) for content in contents]
+
+
+def test_a_net_that_is_slow_is_not_tried_in_batches(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.model.SLOW", 0.0001)
+    session = Busy(brightness)
+    assert measured(dataclasses.replace(model, session=session)).batch == 1  # type: ignore[arg-type]
+    assert set(session.batches) == {1}
+
+
+@pytest.mark.parametrize("shipped", sorted(path.parent.name for path in MODELS.glob("*/model.json")))
+def test_shipped_models_answer_the_same_to_the_bit_in_any_batch(shipped: str) -> None:
+    model = load_model(MODELS / shipped)
+    taken = model.spec.input
+    noise = np.random.default_rng(3).integers(0, 256, (17, taken.height, taken.width, taken.channels), np.uint8)
+    alone = model.logits(noise)
+    for batch in (2, 4, 8):
+        assert np.array_equal(dataclasses.replace(model, batch=batch).logits(noise), alone)
+
+
+@st.composite
+def jpegs(draw: st.DrawFn) -> tuple[bytes, InputSpec]:
+    """JPEGs of many makes, some with bytes changed or cut, and the input that most of them are made for."""
+    width, height, grey = draw(st.integers(1, 40)), draw(st.integers(1, 40)), draw(st.booleans())
+    seed, smooth = draw(st.integers(0, 99)), draw(st.booleans())
+    values = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    image = Image.fromarray(values).resize((width, height), Image.Resampling.BICUBIC, (0, 0, 1, 1) if smooth else None)
+    out = io.BytesIO()
+    mode = draw(st.sampled_from(["L" if grey else "RGB"] * 4 + ["L", "RGB", "CMYK"]))
+    image.convert(mode).save(
+        out,
+        "JPEG",
+        quality=draw(st.sampled_from([5, 75, 95, 100])),
+        subsampling=draw(st.sampled_from([0, 1, 2])),
+        progressive=draw(st.sampled_from([False, False, True])),
+        optimize=draw(st.booleans()),
+        restart_marker_blocks=draw(st.sampled_from([0, 1])),
+    )
+    content = bytearray(out.getvalue())
+    for _ in range(draw(st.sampled_from([0, 0, 1, 3]))):
+        content[draw(st.integers(0, len(content) - 1))] = draw(st.integers(0, 255))
+    cut = draw(st.sampled_from([None, None, None, -1, -30]))
+    return bytes(content[:cut]), InputSpec("image", width, height, "grey" if grey else "rgb")
+
+
+def decoded(content: bytes, spec: InputSpec) -> object:
+    try:
+        return decode(content, spec).tobytes()
+    except ImageError as error:
+        return error.reason
+
+
+@given(jpegs())
+@settings(max_examples=300)
+def test_a_jpeg_comes_out_the_same_to_the_bit_with_and_without_pillow(made: tuple[bytes, InputSpec]) -> None:
+    content, spec = made
+    found = decoded(content, spec)
+    with mock.patch("simplejpeg.decode_jpeg", side_effect=ValueError):
+        assert decoded(content, spec) == found
+
+
+def test_a_jpeg_as_prepare_makes_it_needs_no_pillow() -> None:
+    spec = InputSpec("image", 96, 72, "rgb")
+    content = prepare(picture(90, (300, 200), "RGB", "TIFF"), spec)
+    with mock.patch("serving.model._decode_into", side_effect=AssertionError):
+        assert decode(content, spec).shape == (72, 96, 3)
+
+
 def describe(folder: Path, **changes: object) -> None:
     fields = json.loads((folder / "model.json").read_text())
     (folder / "model.json").write_text(json.dumps({**fields, **changes}))
@@ -213,5 +330,5 @@ def test_artifacts_that_cannot_answer_are_refused_at_load(tmp_path: Path) -> Non
 
 
 def test_a_lambda_can_import_the_model_without_the_server() -> None:
-    code = "import sys, serving.model; sys.exit(bool({'uvicorn', 'asyncio', 'serving.app'} & set(sys.modules)))"
+    code = "import sys, serving.model; sys.exit(bool({'uvloop', 'asyncio', 'serving.app', 'PIL'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
