@@ -21,31 +21,27 @@ from ics.imaging import prepare
 from serving.ctc import read_line
 from serving.model import decode, open_graph
 from training.augment import augmented, textures
+from training.corpus import LONGEST, load_words
 from training.data import DataError, Skipped
 from training.evaluate import THRESHOLD
-from training.letters import load_tracks
-from training.lines import (
-    LONGEST,
+from training.glyphs import (
     Draw,
     Font,
     Glyph,
-    Ink,
     Letters,
-    as_served,
     boxed_lines,
     collage_lines,
     find_fonts,
     font_lines,
     load_cmnist,
-    load_words,
-    pictured,
     read_fonts,
     strokes_of,
     track_glyphs,
     transcribed_lines,
-    without_borders,
     word_lines,
 )
+from training.letters import load_tracks
+from training.lines import Ink, as_served, pictured, without_borders
 from training.measures import Answers, edits, figures
 from training.nets import LINE_NETS
 from training.recipe import Recipe, RecipeError

@@ -16,7 +16,7 @@ matplotlib = pytest.importorskip("matplotlib", reason="its DejaVu fonts have Rus
 from ics.artifact import load_spec  # noqa: E402
 from ics.imaging import prepare  # noqa: E402
 from serving.model import load_model, open_graph  # noqa: E402
-from training import lines, text  # noqa: E402
+from training import glyphs, text  # noqa: E402
 from training.__main__ import main  # noqa: E402
 from training.data import DataError  # noqa: E402
 from training.export import to_onnx  # noqa: E402
@@ -53,7 +53,7 @@ def _few_fonts_and_words(monkeypatch, tmp_path):
     (fonts / "node_modules" / "dictionary-ru" / "index.dic").write_text("\n".join(["784", *words]), "utf-8")
     faces = [DEJAVU / f"{name}.ttf" for name in ("DejaVuSans", "DejaVuSansMono", "DejaVuSerif")]
     monkeypatch.setattr(text, "FONTS", fonts / "node_modules")
-    monkeypatch.setattr(text, "find_fonts", lambda _folder, charset: lines.read_fonts(faces, charset))
+    monkeypatch.setattr(text, "find_fonts", lambda _folder, charset: glyphs.read_fonts(faces, charset))
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

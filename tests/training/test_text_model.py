@@ -16,16 +16,10 @@ import matplotlib
 
 from ics.artifact import load_spec, spec_to_json
 from serving.model import load_model
+from training.corpus import load_words
+from training.glyphs import collage_lines, read_fonts, set_in_font, strokes_of, track_glyphs
 from training.letters import load_tracks
-from training.lines import (
-    as_served,
-    collage_lines,
-    load_words,
-    read_fonts,
-    set_in_font,
-    strokes_of,
-    track_glyphs,
-)
+from training.lines import as_served
 from training.measures import edits
 from training.recipe import RECIPES, load_recipe
 
