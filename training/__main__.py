@@ -39,15 +39,6 @@ def train(
     resume: command.Resume = False,
 ) -> None:
     """Make an artifact from a data set, as `ics train` does."""
-    options = {
-        "out": out,
-        "name": name,
-        "epochs": epochs,
-        "seed": seed,
-        "threads": threads,
-        "checkpoint": checkpoint,
-        "backbone": backbone,
-    }
     asked = recipe or recipe_
     if asked is None:
         raise typer.BadParameter("give a recipe", param_hint="RECIPE")
@@ -55,8 +46,19 @@ def train(
         found = channel("TRAINING", os.environ) if data is None else data
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--data") from error
-    order = as_job(Order(recipe=asked, data=found, resume=resume, **options), os.environ)
-    raise typer.Exit(command.train(order, Console(), ("python", "-m", "training")))
+    order = Order(
+        recipe=asked,
+        data=found,
+        out=out,
+        name=name,
+        epochs=epochs,
+        seed=seed,
+        threads=threads,
+        checkpoint=checkpoint,
+        backbone=backbone,
+        resume=resume,
+    )
+    raise typer.Exit(command.train(as_job(order, os.environ), Console(), ("python", "-m", "training")))
 
 
 def channel(name: str, environ: Mapping[str, str]) -> Path:
