@@ -28,7 +28,7 @@ import orjson
 import pybase64
 
 from ics.errors import ImageError, InvalidBody
-from ics.wire import IMAGE_TYPES, JSON, JSON_LINES, RequestImage, parse_request
+from ics.wire import IMAGE_TYPES, JSON, JSON_LINES, MAX_LINES, RequestImage, parse_request
 from serving.http import CLIENT_CLOSED_REQUEST, Answer, Request, refused
 from serving.metrics import CONTENT_TYPE, NO_MODEL, Metrics
 from serving.model import Model
@@ -167,8 +167,7 @@ class App:
         return Answer(200, orjson.dumps({"status": "ready", "models": versions}, option=orjson.OPT_APPEND_NEWLINE))
 
     def _invoke(self, model: Model, request: Request) -> "Answer | asyncio.Future[Answer]":
-        images = 1 if _is_image(request) else 1 + request.body.count(b"\n")
-        seconds = images * model.seconds + len(request.body) * DECODING
+        seconds = _guess(request) * model.seconds + len(request.body) * DECODING
         if seconds <= AT_ONCE and not self._queue:
             return _predict(model, request)
         if not self._queue and self._turns.take():
@@ -231,6 +230,14 @@ class _Gone(Exception):
 
 def _is_image(request: Request) -> bool:
     return request.content_type.partition(";")[0].strip().lower() in IMAGE_TYPES
+
+
+def _guess(request: Request) -> int:
+    """How many images a request may hold, by the length of its first line; to count lines would take longer."""
+    if _is_image(request):
+        return 1
+    first = request.body.find(b"\n")
+    return min(MAX_LINES, 1 + len(request.body) // (first + 1)) if first >= 0 else 1
 
 
 def _predict(model: Model, request: Request) -> Answer:

@@ -80,6 +80,7 @@ class _Worker:
     pid: int
     channel: socket.socket
     slot: int
+    metrics: Metrics
     loaded: dict[str, str] | None = None
     failure: str | None = None
     left: bool = False
@@ -114,6 +115,7 @@ class Tree:
         self._asked: set[int] = set()
         self._current: _Generation | None = None
         self._next: _Generation | None = None
+        self._failure: str | None = None  # of a worker of the next generation that has ended
         self._old: list[_Worker] = []
         self._due: list[tuple[float, int]] = []  # when which slot of the current generation is to be filled again
 
@@ -150,11 +152,12 @@ class Tree:
             self._bury()
         if self._next:
             self._go_over(self._next)
-        elif signal.SIGHUP in self._asked:
+        if self._next is None and signal.SIGHUP in self._asked:
             self._asked.discard(signal.SIGHUP)
             try:
                 self._begin()
             except (InvalidArtifact, OSError) as error:
+                self._drop()
                 log(event="swap-refused", reason=str(error))
         self._refill()
 
@@ -177,7 +180,7 @@ class Tree:
             ours.close()
             self._become_worker(generation, theirs, slot)
         theirs.close()
-        worker = generation.workers[slot] = _Worker(pid, ours, slot)
+        worker = generation.workers[slot] = _Worker(pid, ours, slot, generation.metrics)
         self._selector.register(ours, selectors.EVENT_READ, worker)
 
     def _become_worker(self, generation: _Generation, channel: socket.socket, slot: int) -> None:
@@ -226,12 +229,10 @@ class Tree:
 
     def _go_over(self, generation: _Generation) -> None:
         """Let a generation take over once all of it is ready; drop it if a part of it cannot be."""
-        failure = next((worker.failure for worker in generation.workers.values() if worker.failure), None)
-        if failure:
-            self._next = None
-            self._old.extend(generation.workers.values())
-            for worker in generation.workers.values():
-                _tell(worker, "stop")
+        failures = (worker.failure for worker in generation.workers.values() if worker.failure)
+        if failure := self._failure or next(failures, None):
+            self._failure = None
+            self._drop()
             if self._current is None:
                 raise StartFailed(failure)
             log(event="swap-refused", reason=failure)
@@ -249,6 +250,13 @@ class Tree:
         host, port = self._listener.getsockname()[:2]
         log(event="swapped" if before else "ready", host=host, port=port, models=versions, workers=self._count)
 
+    def _drop(self) -> None:
+        """Let the workers go that were to take over."""
+        for worker in self._next.workers.values() if self._next else ():
+            _tell(worker, "stop")
+            self._old.append(worker)
+        self._next = None
+
     def _wait_until_left(self, workers: list[_Worker]) -> None:
         for worker in workers:
             _tell(worker, "leave")
@@ -263,31 +271,30 @@ class Tree:
     def _bury(self) -> None:
         """See who has ended, and plan to replace those who should not have."""
         for worker in self._known():
-            try:
-                pid, status = os.waitpid(worker.pid, os.WNOHANG)
-            except ChildProcessError:
-                continue
+            pid, status = os.waitpid(worker.pid, os.WNOHANG)
             if pid == 0:
                 continue
             self._forget(worker)
             if worker in self._old:
                 self._old.remove(worker)
             elif self._next and self._next.workers.get(worker.slot) is worker:
-                worker.failure = worker.failure or f"a worker ended with {_ending(status)} before it was ready"
+                del self._next.workers[worker.slot]
+                self._failure = worker.failure or f"a worker ended with {_ending(status)} before it was ready"
             elif self._current:
                 self._mourn(self._current, worker, worker.failure or _ending(status))
 
     def _mourn(self, generation: _Generation, worker: _Worker, reason: str) -> None:
-        """Give back what a worker held, and plan to replace it; the longer, the more often that was in vain."""
+        """Plan to replace a worker; the longer, the more often that was in vain."""
         del generation.workers[worker.slot]
-        self._turns.put_back(int(generation.metrics.value(worker.slot, "computing")))
-        for name in GAUGES:
-            generation.metrics.gauge(worker.slot, name, 0)
         log(event="worker-ended", reason=reason, again_in_s=generation.pause)
         self._due.append((time.monotonic() + generation.pause, worker.slot))
         generation.pause = min(2 * generation.pause, SLOWEST_RESTART)
 
     def _forget(self, worker: _Worker) -> None:
+        """Give back what a worker held that has ended."""
+        self._turns.put_back(int(worker.metrics.value(worker.slot, "computing")))
+        for name in GAUGES:
+            worker.metrics.gauge(worker.slot, name, 0)
         if worker.channel.fileno() >= 0:
             if worker.channel in self._selector.get_map():
                 self._selector.unregister(worker.channel)

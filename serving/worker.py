@@ -6,6 +6,7 @@ channel that ends means that the parent is no more: the worker stops, too.
 """
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -37,6 +38,10 @@ def work(
         _say(channel, "failed", str(error))
         return
     _say(channel, "loaded", {model.spec.name: model.spec.version for model in models})
+    # What is loaded stays: to look through it for garbage again and again would take a fiftieth of the time.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000)
     app = App(models, turns, metrics, write_log, slot=slot)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(app, listener, channel, metrics, slot))

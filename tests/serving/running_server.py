@@ -3,6 +3,7 @@
 import base64
 import http.client
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -64,10 +65,13 @@ class Server:
             self.follower.join()
 
 
-def start_server(folders: Sequence[Path], workers: int = 2) -> Server:
+def start_server(folders: Sequence[Path], workers: int = 2, *, one_processor: bool = False) -> Server:
     models = [word for folder in folders for word in ("--model", str(folder))]
     process = subprocess.Popen(
-        [sys.executable, "-m", "serving", *models, "--port", "0", "--workers", str(workers)],
+        [
+            *(["taskset", "-c", str(min(os.sched_getaffinity(0)))] if one_processor else []),
+            *(sys.executable, "-m", "serving", *models, "--port", "0", "--workers", str(workers)),
+        ],
         stdout=subprocess.PIPE,
         text=True,
     )

@@ -155,7 +155,47 @@ def test_what_cannot_be_served_does_not_take_over(server: Server, folder: Path) 
     server.process.send_signal(signal.SIGHUP)
     assert "does not exist" in server.wait_for("swap-refused", 2)["reason"]
     assert version(server) == old
+    for sharpness in (50, 60, 70):  # faster than they can be loaded
+        new = write_model(folder, sharpness)
+        server.process.send_signal(signal.SIGHUP)
+        time.sleep(0.01)
+    eventually(lambda: version(server) == new)
+    eventually(lambda: len(server.workers()) == 2)
+
+
+def test_a_worker_that_dies_while_it_loads_does_not_take_over(server: Server, folder: Path) -> None:
+    old, before = version(server), server.workers()
     new = write_model(folder, 50)
+    server.process.send_signal(signal.SIGHUP)
+    eventually(lambda: len(server.workers()) == 4)
+    os.kill(next(pid for pid in server.workers() if pid not in before), signal.SIGKILL)
+    assert "SIGKILL before it was ready" in server.wait_for("swap-refused")["reason"]
+    assert version(server) == old
+    eventually(lambda: server.workers() == before)
     server.process.send_signal(signal.SIGHUP)
     server.wait_for("swapped")
     assert version(server) == new
+
+
+def test_a_worker_that_dies_while_it_computes_gives_its_turn_back(tmp_path: Path) -> None:
+    write_artifact(tmp_path, name="large", width=1024, height=1024, colour="rgb")
+    server = start_server([tmp_path], one_processor=True)
+    line = json_line("a", picture(9, (1024, 1024), "RGB"))
+
+    def ask(times: int) -> int:
+        try:
+            return server.ask("POST", "/invocations", line * times, "application/jsonlines")[0]
+        except (OSError, http.client.HTTPException):
+            return 0
+
+    lost = threading.Thread(target=ask, args=(500,))  # seconds, in the only turn that there is
+    lost.start()
+    eventually(lambda: b"ics_computing 1\n" in server.ask("GET", "/metrics")[2])
+    before = server.workers()
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    lost.join()
+    eventually(lambda: len(server.workers()) == 2 and not set(before) & set(server.workers()))
+    assert ask(20) == 200
+    assert b"ics_computing 0\n" in server.ask("GET", "/metrics")[2]
+    server.stop()
