@@ -168,7 +168,7 @@ class App:
 
     def _invoke(self, model: Model, request: Request) -> "Answer | asyncio.Future[Answer]":
         seconds = _guess(request) * model.seconds + len(request.body) * DECODING
-        if seconds <= AT_ONCE and not self._queue:
+        if seconds <= AT_ONCE:
             return _predict(model, request)
         if not self._queue and self._turns.take():
             if self._on_the_loop(request, seconds):

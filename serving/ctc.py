@@ -3,14 +3,23 @@
 A net answers each frame of a line, from left to right, with a distribution over the blank (index 0) and the characters.
 The likeliest path collapses to a text: equal neighbours become one, then blanks go. So a net of T frames reads at most
 T characters, fewer where equal ones stand side by side; a line that holds more comes out wrong, and unsure.
+
+Many letters look alike in both cases, and only their size, and the word around them, tells which is meant. So a path is
+read without case at first, a letter as likely as both of its forms together; then each word gets the case that is
+likeliest for the whole of it: small, Capitalised, CAPITALS, or, if nothing else will do, a mIx of them.
 """
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
+
+MIXED = 8.0
+"""How much less likely, in nats, a word is to be written in a mix of cases than in any way that is usual."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +45,64 @@ def read_line(logits: npt.NDArray[np.float64], charset: Sequence[str]) -> Line:
         charset: the n characters.
     """
     weights = np.exp(logits - logits.max(axis=1, keepdims=True))
-    path = logits.argmax(axis=1)
-    likelihood = weights.max(axis=1) / weights.sum(axis=1)
+    sure = weights / weights.sum(axis=1, keepdims=True)
+    small, capital = _letters(tuple(charset))
+    either = sure.copy()
+    either[:, small] += sure[:, capital]
+    either[:, capital] = 0
+    path = either.argmax(axis=1)
     starts = np.flatnonzero(np.diff(path, prepend=-1))
+    symbols = path[starts]
+    if len(small):
+        capitals = dict(zip(small.tolist(), capital.tolist(), strict=True))
+        symbols = np.array(_cased(symbols.tolist(), np.maximum.reduceat(sure, starts, axis=0), capitals))
+        path = np.repeat(symbols, np.diff(starts, append=len(path)))
+    likelihood = sure[np.arange(len(path)), path]
     largest = np.maximum.reduceat(likelihood, starts).tolist()
-    read = [(charset[symbol - 1], sure) for symbol, sure in zip(path[starts].tolist(), largest, strict=True) if symbol]
+    read = [(charset[symbol - 1], sure) for symbol, sure in zip(symbols.tolist(), largest, strict=True) if symbol]
     characters = tuple(_tidy(read))
     return Line("".join(character for character, _ in characters), float(likelihood.prod()), characters)
+
+
+@lru_cache(maxsize=8)
+def _letters(charset: tuple[str, ...]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """The symbols of the letters that the charset has in both cases: small ones and, in the same order, capitals."""
+    place = {character: symbol for symbol, character in enumerate(charset, 1)}
+    pairs = [
+        (place[character], place[character.upper()])
+        for character in charset
+        if character != character.upper() and character.upper() in place
+    ]
+    found = np.array(pairs, np.intp).reshape(-1, 2)
+    return found[:, 0], found[:, 1]
+
+
+def _cased(symbols: Sequence[int], likelihood: npt.NDArray[np.float64], capitals: Mapping[int, int]) -> list[int]:
+    """Symbols without case in the case that is likeliest, word by word.
+
+    `likelihood` is [symbols, 1 + n]; `capitals` are the letters that have two cases. A word is what has nothing but
+    blanks between its letters.
+    """
+    cased = list(symbols)
+    read = [place for place, symbol in enumerate(symbols) if symbol]
+    for letters, word in groupby(read, key=lambda place: symbols[place] in capitals):
+        if not letters:
+            continue
+        places = list(word)
+        forms = [(symbols[place], capitals[symbols[place]]) for place in places]
+        small, large = (
+            [math.log(max(likelihood[place, form[case]], 1e-300)) for place, form in zip(places, forms, strict=True)]
+            for case in (0, 1)
+        )
+        ways = {
+            sum(small): [0] * len(places),
+            large[0] + sum(small[1:]): [1] + [0] * (len(places) - 1),
+            sum(large): [1] * len(places),
+            sum(map(max, small, large)) - MIXED: [int(one < other) for one, other in zip(small, large, strict=True)],
+        }
+        for place, form, case in zip(places, forms, ways[max(ways)], strict=True):
+            cased[place] = form[case]
+    return cased
 
 
 def _tidy(read: Sequence[tuple[str, float]]) -> Iterator[tuple[str, float]]:

@@ -354,6 +354,8 @@ def task(recipe: Recipe, data: TextData) -> Task:
         loss=loss,
         validate=validate,
         metric="character error rate",
+        # A net that is surer of its mistakes has a higher loss though it reads better; confidence is calibrated later.
+        by_metric=True,
         warm_up=0.1,  # the short lines that come first are easy, and end soon
         identity={"sources": list(shares), "validation": len(data.validation), "labels": "".join(data.labels)},
     )
@@ -409,9 +411,9 @@ def character_error_rate(true: Sequence[str], said: Sequence[str]) -> float:
 def report(graph: bytes, recipe: Recipe, data: TextData) -> Report:
     """Calibrate a graph on the validation lines, and measure it on each of the tests; the first is the headline."""
     held = _logits(graph, recipe, data.validation)
-    said = [read_line(row, data.labels).text for row in held.astype(np.float64)]
-    right = np.array([true == one for true, one in zip(data.validation.texts, said, strict=True)])
-    temperature = fit_temperature(held, right, recipe.caution)
+    temperature = fit_temperature(
+        lambda temperature: _read(held, data.validation.texts, data.labels, temperature), recipe.caution
+    )
     answers = {
         described: _read(_logits(graph, recipe, lines), lines.texts, data.labels, temperature)
         for described, lines in data.tests.items()
@@ -434,29 +436,25 @@ def _read(logits: NDArray[np.float32], texts: tuple[str, ...], labels: tuple[str
     return Answers(texts, tuple(line.text for line in read), confidence)
 
 
-def fit_temperature(logits: NDArray[np.float32], right: NDArray[np.bool_], caution: float = 0.0) -> float:
+def fit_temperature(read: Callable[[float], Answers], caution: float = 0.0) -> float:
     """The temperature in 0.05..20 at which a line's confidence best tells whether it was read without any mistake.
 
-    A line's confidence is the probability of its whole path, so the lowest cross-entropy between it and what came out
-    is looked for, rather than that of single frames, of which most are blank and certain. `caution` is as in
-    `training.calibrate.fit_temperature`.
+    `read` gives the answers to the same lines at a temperature. A line's confidence is the probability of its whole
+    path, so the lowest cross-entropy between it and what came out is looked for, rather than that of single frames, of
+    which most are blank and certain. `caution` is as in `training.calibrate.fit_temperature`.
     """
 
-    def confidences(temperature: float) -> NDArray[np.float64]:
-        scaled = logits / np.float32(temperature)
-        scaled -= scaled.max(axis=2, keepdims=True)
-        return np.exp(-np.log(np.exp(scaled).sum(axis=2)).sum(axis=1, dtype=np.float64))
-
     def cost(exponent: float) -> float:
-        sure = np.clip(confidences(np.exp(exponent)), 1e-9, 1 - 1e-9)
-        return float(-np.where(right, np.log(sure), np.log1p(-sure)).mean())
+        answers = read(float(np.exp(exponent)))
+        sure = np.clip(answers.confidence, 1e-9, 1 - 1e-9)
+        return float(-np.where(answers.right, np.log(sure), np.log1p(-sure)).mean())
 
     low, high = np.log(0.05), np.log(20)
     best = float(np.exp(minimize_scalar(cost, bounds=(low, high), method="bounded").x))
-    wanted = confidences(best).mean() - caution
-    if not caution or confidences(20).mean() >= wanted:
+    wanted = read(best).confidence.mean() - caution
+    if not caution or read(20).confidence.mean() >= wanted:
         return best
-    return float(brentq(lambda temperature: confidences(temperature).mean() - wanted, best, 20))
+    return float(brentq(lambda temperature: read(temperature).confidence.mean() - wanted, best, 20))
 
 
 def _metrics(described: str, found: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,9 +25,9 @@ class Task:
 
     `net()` makes the untrained network. `batches(epoch, generator)` gives the `steps` batches of an epoch, augmented:
     inputs as the network takes them and whatever targets `loss(outputs, targets)` compares its outputs with; all that
-    is random in them comes from `generator`. `validate(net)` is the loss and the `metric` on held-out images; the
-    epoch with the lowest loss wins. `identity` tells data sets apart: a checkpoint of another is not resumed. `warm_up`
-    is the part of all steps in which the learning rate rises.
+    is random in them comes from `generator`. `validate(net)` is the loss and the `metric` on held-out images; the epoch
+    with the lowest loss wins, or the one with the lowest metric where `by_metric` says so. `identity` tells data sets
+    apart: a checkpoint of another is not resumed. `warm_up` is the part of all steps in which the learning rate rises.
     """
 
     name: str
@@ -39,6 +39,7 @@ class Task:
     metric: str
     identity: Mapping[str, Any]
     warm_up: float = 0.25
+    by_metric: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Fitted:
 
 @dataclass
 class _Best:
-    loss: float = float("inf")
+    reached: float = float("inf")
     epoch: int = -1
     weights: dict[str, Tensor] | None = None
     history: list[dict[str, float]] = field(default_factory=list)
@@ -70,7 +71,7 @@ def outputs(net: nn.Module, images: Tensor, batch: int = 500) -> Tensor:
 
 
 def fit(task: Task, schedule: Schedule, checkpoint: Path, console: Console, *, resume: bool = False) -> Fitted:
-    """Train a fresh network and return its averaged weights of the epoch with the lowest validation loss.
+    """Train a fresh network and return its averaged weights of the best epoch, by validation.
 
     Writes `checkpoint` after every epoch, atomically; with `resume` it goes on from there and, on the same machine and
     number of threads, ends with the same weights to the bit as if it had never stopped.
@@ -118,9 +119,10 @@ def fit(task: Task, schedule: Schedule, checkpoint: Path, console: Console, *, r
             best.history.append(
                 {"epoch": epoch + 1, "loss": total / task.steps, "validation loss": held_loss, task.metric: metric}
             )
-            if held_loss < best.loss:
+            reached_by = metric if task.by_metric else held_loss
+            if reached_by < best.reached:
                 weights = averaged.module.state_dict()
-                best.loss, best.epoch = held_loss, epoch
+                best.reached, best.epoch = reached_by, epoch
                 best.weights = {name: value.clone() for name, value in weights.items()}
             _save(checkpoint, identity, parts, best, epoch + 1)
             console.print(

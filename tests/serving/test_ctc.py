@@ -98,3 +98,49 @@ def test_a_character_is_as_sure_as_its_surest_frame_and_the_line_as_all_frames()
     assert line.text == "a"
     assert line.characters[0][1] == pytest.approx(0.9)
     assert line.confidence == pytest.approx(0.6 * 0.9 * 0.7)
+
+
+CASES = ("ж", "д", "Ж", "Д", " ", "-")
+
+
+def cased(*frames: dict[str, float]) -> Line:
+    """What is read where the frames have these probabilities; the blank (_) has what is left."""
+    rows = []
+    for frame in frames:
+        row = [frame.get(character, 1e-6) for character in CASES]
+        rows.append([max(1 - sum(row), 1e-6), *row])
+    return read_line(np.log(rows), CASES)
+
+
+def sized(word: str, small: float) -> list[dict[str, float]]:
+    """A letter a frame, `small` sure to be a small one, blanks between."""
+    return [frame for letter in word for frame in ({letter: small, letter.upper(): 0.98 - small}, {})]
+
+
+@pytest.mark.parametrize(
+    ("frames", "text"),
+    [
+        (sized("д", 0.9) + sized("ж", 0.4) + sized("д", 0.9), "джд"),
+        (sized("д", 0.1) + sized("ж", 0.6) + sized("д", 0.1), "ДЖД"),
+        (sized("д", 0.1) + sized("ж", 0.6) + sized("д", 0.9), "Джд"),
+        (sized("д", 0.9799) + sized("ж", 0.0001) + sized("д", 0.9799), "дЖд"),  # when nothing else will do
+        (sized("ж", 0.4), "Ж"),
+        ([*sized("дж", 0.9), {" ": 0.9}, *sized("дж", 0.1)], "дж ДЖ"),  # each word for itself
+        ([*sized("дж", 0.9), {"-": 0.9}, *sized("дж", 0.1)], "дж-ДЖ"),
+    ],
+)
+def test_a_word_gets_the_case_that_is_likeliest_for_all_of_it(frames: list[dict[str, float]], text: str) -> None:
+    assert cased(*frames).text == text
+
+
+def test_a_letter_of_unsure_case_is_a_letter_and_is_one() -> None:
+    line = cased({"ж": 0.3, "Ж": 0.3}, {"Ж": 0.5, "ж": 0.4}, {})
+    assert line.text in ("ж", "Ж")  # neither blank, which is likelier than either alone, nor two
+    assert cased({"ж": 0.35, "Ж": 0.3}, {}).text == "ж"
+
+
+def test_confidence_is_that_of_the_case_that_was_read() -> None:
+    line = cased(*sized("д", 0.9), *sized("ж", 0.4), *sized("д", 0.9))
+    assert [sure for _, sure in line.characters] == pytest.approx([0.9, 0.4, 0.9], rel=1e-3)
+    blanks = (1 - 6e-6) ** 3
+    assert line.confidence == pytest.approx(0.9 * 0.4 * 0.9 * blanks, rel=1e-3)

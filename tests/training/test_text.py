@@ -169,12 +169,20 @@ def test_the_loss_is_near_zero_for_what_is_right_and_large_for_what_is_not():
 def test_temperature_is_the_one_that_right_lines_come_from():
     random_ = np.random.default_rng(0)
     logits = (random_.normal(size=(4000, 3, 4)) * 4).astype(np.float32)
-    scaled = np.exp(logits / 2.0)
-    sure = (scaled.max(axis=2) / scaled.sum(axis=2)).prod(axis=1)
-    right = random_.random(4000) < sure
-    best = text.fit_temperature(logits, right)
+
+    def read(temperature):
+        return text._read(logits, ("",) * 4000, ("a", "b", "c"), temperature)
+
+    said = read(2.0)
+    right = random_.random(4000) < said.confidence
+    truth = tuple(line if one else f"{line}x" for line, one in zip(said.said, right, strict=True))
+
+    def against_truth(temperature):
+        return text._read(logits, truth, ("a", "b", "c"), temperature)
+
+    best = text.fit_temperature(against_truth)
     assert best == pytest.approx(2.0, rel=0.1)
-    assert text.fit_temperature(logits, right, caution=0.05) > best
+    assert text.fit_temperature(against_truth, caution=0.05) > best
 
 
 def test_a_line_is_the_same_to_the_bit_alone_and_among_others():
