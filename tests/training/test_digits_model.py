@@ -62,5 +62,6 @@ def test_the_figures_in_model_json_are_reached_again(mnist_test):
     measured = measure(graph_logits(GRAPH, mnist_test.images), mnist_test.labels, spec.temperature)
     assert measured.accuracy >= 0.995
     assert measured.ece <= 0.004
+    assert measured.wrong_below >= 0.9 * measured.wrong
     assert measured.accuracy == pytest.approx(spec.metrics["accuracy"], abs=2 / measured.images)
     assert measured.ece == pytest.approx(spec.metrics["ece"], abs=5e-4)
