@@ -18,16 +18,18 @@ from itertools import groupby
 import numpy as np
 import numpy.typing as npt
 
-MIXED = 8.0
+MIXED = 16.0
 """How much less likely, in nats, a word is to be written in a mix of cases than in any way that is usual."""
+
+_SMALL = 1e-200
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
     """A line that was read.
 
-    `confidence` is the probability of the whole path. `characters` are those of `text`, in order, each with the largest
-    probability that it has in a frame of its own.
+    `confidence` is the probability of what was read: of all paths that collapse to it together. `characters` are those
+    of `text`, in order, each with the largest probability that it has in a frame of its own.
     """
 
     text: str
@@ -38,7 +40,7 @@ class Line:
 def read_line(logits: npt.NDArray[np.float64], charset: Sequence[str]) -> Line:
     """Read one line greedily.
 
-    Spaces at the ends are no part of the text, and runs of spaces are one; the path's probability counts their frames.
+    Spaces at the ends are no part of the text, and runs of spaces are one; the probability is that with all of them.
 
     Args:
         logits: float64 [T, 1 + n], T at least 1; index 0 is the blank, index k is `charset[k - 1]`.
@@ -57,11 +59,38 @@ def read_line(logits: npt.NDArray[np.float64], charset: Sequence[str]) -> Line:
         capitals = dict(zip(small.tolist(), capital.tolist(), strict=True))
         symbols = np.array(_cased(symbols.tolist(), np.maximum.reduceat(sure, starts, axis=0), capitals))
         path = np.repeat(symbols, np.diff(starts, append=len(path)))
-    likelihood = sure[np.arange(len(path)), path]
-    largest = np.maximum.reduceat(likelihood, starts).tolist()
-    read = [(charset[symbol - 1], sure) for symbol, sure in zip(symbols.tolist(), largest, strict=True) if symbol]
+    largest = np.maximum.reduceat(sure[np.arange(len(path)), path], starts).tolist()
+    read = [(charset[symbol - 1], one) for symbol, one in zip(symbols.tolist(), largest, strict=True) if symbol]
     characters = tuple(_tidy(read))
-    return Line("".join(character for character, _ in characters), float(likelihood.prod()), characters)
+    confidence = probability(sure, [symbol for symbol in symbols.tolist() if symbol])
+    return Line("".join(character for character, _ in characters), confidence, characters)
+
+
+def probability(frames: npt.NDArray[np.float64], symbols: Sequence[int]) -> float:
+    """How likely it is that a path collapses to these symbols, none of them the blank.
+
+    The sum over all such paths, by the forward recursion of Graves et al. 2006, section 4.1.
+
+    Args:
+        frames: float64 [T, 1 + n], a distribution each.
+        symbols: 1 to n, at most T of them.
+    """
+    states = np.zeros(2 * len(symbols) + 1, np.intp)  # a blank, a symbol, a blank, ...
+    states[1::2] = symbols
+    skips = np.zeros(len(states))  # from symbol to symbol, but not to an equal one, which a blank must part
+    skips[3::2] = states[3::2] != states[1:-2:2]
+    emitted = frames[:, states]
+    forward = np.zeros(len(states) + 2)  # two states before the first, never reached, so that all have two before them
+    forward[2:4] = emitted[0, :2]
+    scale = 0.0
+    for frame in emitted[1:]:
+        forward[2:] = (forward[2:] + forward[1:-1] + skips * forward[:-2]) * frame
+        if (total := forward.sum()) < _SMALL:
+            if total == 0.0:
+                return 0.0
+            forward /= total
+            scale += math.log(total)
+    return min(1.0, float(forward[-2:].sum()) * math.exp(scale))
 
 
 @lru_cache(maxsize=8)

@@ -439,9 +439,9 @@ def _read(logits: NDArray[np.float32], texts: tuple[str, ...], labels: tuple[str
 def fit_temperature(read: Callable[[float], Answers], caution: float = 0.0) -> float:
     """The temperature in 0.05..20 at which a line's confidence best tells whether it was read without any mistake.
 
-    `read` gives the answers to the same lines at a temperature. A line's confidence is the probability of its whole
-    path, so the lowest cross-entropy between it and what came out is looked for, rather than that of single frames, of
-    which most are blank and certain. `caution` is as in `training.calibrate.fit_temperature`.
+    `read` gives the answers to the same lines at a temperature. A line's confidence is the probability of all
+    that was read, so the lowest cross-entropy between it and what came out is looked for, rather than that of single
+    frames, of which most are blank and certain. `caution` is as in `training.calibrate.fit_temperature`.
     """
 
     def cost(exponent: float) -> float:

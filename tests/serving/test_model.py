@@ -73,20 +73,20 @@ def test_a_text_model_reads_a_line_with_its_characters(tmp_path: Path, text: str
     assert 0.99 < prediction.confidence <= 1
 
 
-def test_a_lines_confidence_is_its_paths_probability_at_the_temperature(tmp_path: Path) -> None:
+def test_a_lines_confidence_is_that_of_all_paths_to_it_at_the_temperature(tmp_path: Path) -> None:
     for temperature in (1.0, 2.5):
         spec = write_artifact(
             tmp_path, kind="text", labels=["a", "b"], width=16, height=8, sharpness=10, temperature=temperature
         )
         weights = [math.exp(-10 * (k / 2) ** 2 / temperature) for k in range(3)]  # a strip on a label's own shade
-        first, second = (
-            weights[0] / sum(weights),
-            weights[0] / (weights[0] + 2 * weights[1]),
-        )  # at an end, in the middle
+        # a blank strip, black, the first of three shades; then one of the middle's: each the blank, an a, a b
+        first = [weight / sum(weights) for weight in weights]
+        second = [weights[k] / (weights[0] + 2 * weights[1]) for k in (1, 0, 1)]
         prediction = load_model(tmp_path).predict_one(writing(spec, "a"))
         assert prediction.text == "a"
-        assert prediction.confidence == pytest.approx(first * second, rel=1e-2)  # shades are whole numbers
-        assert prediction.alternatives[0].confidence == pytest.approx(second, rel=1e-2)
+        expected = first[0] * second[1] + first[1] * second[0] + first[1] * second[1]
+        assert prediction.confidence == pytest.approx(expected, rel=1e-2)  # shades are whole numbers
+        assert prediction.alternatives[0].confidence == pytest.approx(second[1], rel=1e-2)
 
 
 def test_a_prediction_does_not_depend_on_its_neighbours(model: Model) -> None:
