@@ -140,7 +140,7 @@ class Connection(asyncio.Protocol):
     def _clear(self) -> None:
         """Be ready for a request's first byte."""
         self._path, self._type = b"", b""
-        self._body: list[bytes] = []
+        self._body: bytes | bytearray = b""
         self._size = self._fed = 0
         self._headers_done = self._expects = self._early = False
         self._refusal: InvalidBody | None = None
@@ -254,7 +254,12 @@ class Connection(asyncio.Protocol):
         """A part of the body came; of a refused one nothing is kept."""
         if self._refusal:
             return
-        self._body.append(part)
+        if not self._body:
+            self._body = part
+        elif isinstance(self._body, bytes):
+            self._body = bytearray(self._body + part)
+        else:
+            self._body += part  # not kept part by part: each would take 50 bytes more, and may have only one itself
         self._size += len(part)
         self._listener.held += len(part)
         if self._size > MAX_BODY:
@@ -265,8 +270,8 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """A request is whole."""
         if not self._early:
-            self._waiting.append(self._request(self._body[0] if len(self._body) == 1 else b"".join(self._body)))
-        self._size, self._body, self._started = 0, [], 0.0
+            self._waiting.append(self._request(bytes(self._body)))
+        self._size, self._body, self._started = 0, b"", 0.0
         if self._answering is None and not self._paused:
             self._rest()
         if self._close:
@@ -293,7 +298,7 @@ class Connection(asyncio.Protocol):
         """Say no as soon as it is known; the rest of the body is read, not kept: some clients only then listen."""
         self._refusal = error
         self._listener.held -= self._size
-        self._size, self._body, self._early = 0, [], True
+        self._size, self._body, self._early = 0, b"", True
         self._waiting.append(self._request(b""))
         self._answer_next()
 
@@ -355,7 +360,7 @@ class Connection(asyncio.Protocol):
             return
         request = self._request(b"")
         self._listener.held -= self._size
-        self._size, self._body, self._started = 0, [], 0.0
+        self._size, self._body, self._started = 0, b"", 0.0
         self._listener.ended(request, error.status, 0)
         self._close = self._deaf = True
         self._write(refused(error), last=True)

@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 import struct
+import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -294,6 +295,27 @@ def test_bodies_of_all_connections_are_bounded_together(monkeypatch: pytest.Monk
         assert (await first.answer())[0] == 200
         second.writer.write(b"\x00" + post(bytes(900)))
         assert (await second.answer())[0] == 200
+
+    run(story)
+
+
+def test_a_body_in_tiny_chunks_takes_no_more_memory_than_its_size() -> None:
+    chunks, count = b"2\r\nab\r\n" * 10_000, 20
+
+    async def story(server: Server) -> None:
+        client = await connect(server)
+        tracemalloc.start()
+        client.writer.write(b"POST /x HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n")
+        for _ in range(count):
+            client.writer.write(chunks)
+            await client.writer.drain()
+        while server.listener.held < 20_000 * count:
+            await asyncio.sleep(0.01)
+        held, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        client.writer.write(b"0\r\n\r\n")
+        assert (await client.answer())[2] == b"POST /x  " + b"ab" * 10_000 * count
+        assert held < 2_000_000  # part by part it would be ten million
 
     run(story)
 
