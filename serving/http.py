@@ -90,13 +90,15 @@ Ended = Callable[[Request, int, int], None]
 
 @dataclass(slots=True)
 class Listener:
-    """What the connections of a process share: who answers, who is told, and what they hold together.
+    """What the connections of a process share: who answers, who is told what, and how much they hold together.
 
-    `leaving` says that no connection outlives its request: the process is about to end, or to be replaced.
+    `ended` hears of each request, `counted` of the number of connections whenever it changes. `leaving` says that no
+    connection outlives its request: the process is about to end, or to be replaced.
     """
 
     handle: Handle
     ended: Ended
+    counted: Callable[[int], None] = lambda _: None
     connections: "set[Connection]" = field(default_factory=set)
     held: int = 0
     leaving: bool = False
@@ -152,6 +154,7 @@ class Connection(asyncio.Protocol):
         """Take over an accepted connection."""
         self.transport = transport  # type: ignore[assignment]  # of a stream, always asyncio.Transport
         self._listener.connections.add(self)
+        self._listener.counted(len(self._listener.connections))
         if len(self._listener.connections) > MAX_CONNECTIONS:
             self._listener.ended(self._request(b""), 503, 0)
             error = InvalidBody(503, "TooManyConnections", f"{MAX_CONNECTIONS:,} are open; try again later")
@@ -205,6 +208,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, _error: Exception | None) -> None:
         """Let go of all; what is being computed need not be."""
         self._listener.connections.discard(self)
+        self._listener.counted(len(self._listener.connections))
         self._listener.held -= self._size
         self._size = 0
         if self._started and not self._early:

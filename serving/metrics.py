@@ -57,6 +57,10 @@ class Metrics:
         """What `gauge` was last told."""
         return self._numbers[(slot + 1) * self._slot - len(GAUGES) + list(GAUGES).index(name)]
 
+    def least(self, name: str) -> float:
+        """The least that any process has of this at the moment."""
+        return min(self.value(slot, name) for slot in range(self._processes))
+
     def render(self) -> bytes:
         """The sums over all processes, for Prometheus."""
         total = [sum(self._numbers[place :: self._slot]) for place in range(self._slot)]

@@ -28,6 +28,10 @@ DRAIN_SECONDS = 25
 """How long requests may still take after `stop`; SageMaker kills 30 s after it asked."""
 
 
+PATIENCE = 0.02
+"""Seconds that a connection is left to processes that have fewer."""
+
+
 def work(
     folders: Sequence[Path], listener: socket.socket, channel: socket.socket, turns: Turns, metrics: Metrics, slot: int
 ) -> None:
@@ -61,20 +65,21 @@ def _say(channel: socket.socket, word: str, more: object) -> None:
 
 async def _serve(app: App, listener: socket.socket, channel: socket.socket, metrics: Metrics, slot: int) -> None:
     loop = asyncio.get_running_loop()
-    shared = Listener(app.handle, app.ended)
+    shared = Listener(app.handle, app.ended, lambda count: metrics.gauge(slot, "connections", count))
     shared.tick()
     told: asyncio.Queue[str] = asyncio.Queue()
     channel.setblocking(False)
-    loop.add_reader(channel, lambda: told.put_nowait(_heard(channel)))
+    loop.add_reader(channel, _hear, channel, told)
     loop.add_signal_handler(signal.SIGTERM, told.put_nowait, "stop")
     loop.add_signal_handler(signal.SIGINT, lambda: None)  # of a terminal; the parent gets it, too, and decides
     word = await told.get()
     if word != "go":
         return
-    server = await loop.create_server(lambda: Connection(shared), sock=listener)
+    acceptor = Acceptor(listener, shared, metrics, slot)
+    acceptor.start()
     ticking = loop.create_task(_tick(shared, metrics, slot))
     word = await told.get()
-    server.close()
+    acceptor.stop()
     _say(channel, "left", None) if word == "leave" else None
     shared.leave(idle=word == "stop")
     end = loop.time() + DRAIN_SECONDS if word == "stop" else float("inf")
@@ -88,22 +93,79 @@ async def _serve(app: App, listener: socket.socket, channel: socket.socket, metr
     ticking.cancel()
 
 
-def _heard(channel: socket.socket) -> str:
+class Acceptor:
+    """Accepts connections, more of them than another process has only if nobody else does.
+
+    Whoever sends one request after the other on a connection is served by one process. Were they shared out by chance,
+    some would wait long in a crowd while others had a process to themselves.
+    """
+
+    def __init__(self, listener: socket.socket, shared: Listener, metrics: Metrics, slot: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._listener = listener
+        self._shared = shared
+        self._metrics = metrics
+        self._slot = slot
+        self._patient = True
+        self._waiting: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[object]] = set()
+        listener.setblocking(False)
+
+    def start(self) -> None:
+        """Accept from now on."""
+        self._loop.add_reader(self._listener, self._accept)
+
+    def stop(self) -> None:
+        """Accept no more."""
+        self._loop.remove_reader(self._listener)
+        if self._waiting:
+            self._waiting.cancel()
+        self._listener.close()
+
+    def _accept(self) -> None:
+        mine = int(self._metrics.value(self._slot, "connections"))
+        if self._patient and mine > 1 + self._metrics.least("connections"):
+            self._pause(PATIENCE, patient=False)
+            return
+        self._patient = True
+        try:
+            connection, _ = self._listener.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):  # another process was faster
+            return
+        except OSError:  # no more files: those that are open may be closed in a while
+            self._pause(1, patient=True)
+            return
+        connection.setblocking(False)
+        self._metrics.gauge(self._slot, "connections", mine + 1)
+        task = self._loop.create_task(self._loop.connect_accepted_socket(lambda: Connection(self._shared), connection))
+        self._tasks.add(task)
+        task.add_done_callback(self._connected)
+
+    def _connected(self, task: "asyncio.Task[object]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception():  # the client was gone before it was there
+            self._metrics.gauge(self._slot, "connections", len(self._shared.connections))
+
+    def _pause(self, seconds: float, *, patient: bool) -> None:
+        self._loop.remove_reader(self._listener)
+        self._patient = patient
+        self._waiting = self._loop.call_later(seconds, self.start)
+
+
+def _hear(channel: socket.socket, told: "asyncio.Queue[str]") -> None:
     try:
         said = channel.recv(64)
     except BlockingIOError:
-        return ""
+        return
     except OSError:
         said = b""
     if not said:
         asyncio.get_running_loop().remove_reader(channel)
-        return "stop"
-    return said.decode().split()[-1]  # the last word counts
+    told.put_nowait(said.decode().split()[-1] if said else "stop")  # the last word counts
 
 
 async def _tick(shared: Listener, metrics: Metrics, slot: int) -> None:
     while True:
         await asyncio.sleep(1)
         shared.tick()
-        metrics.gauge(slot, "connections", len(shared.connections))
         metrics.gauge(slot, "held_bytes", shared.held)

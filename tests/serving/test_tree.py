@@ -199,3 +199,19 @@ def test_a_worker_that_dies_while_it_computes_gives_its_turn_back(tmp_path: Path
     assert ask(20) == 200
     assert b"ics_computing 0\n" in server.ask("GET", "/metrics")[2]
     server.stop()
+
+
+def test_connections_are_shared_evenly_among_workers(server: Server) -> None:
+    def sockets(pid: int) -> int:
+        return sum(str(one.readlink()).startswith("socket:") for one in Path(f"/proc/{pid}/fd").iterdir())
+
+    idle = [sockets(pid) for pid in server.workers()]
+    connections = [server.connect() for _ in range(20)]
+    for connection in connections:
+        connection.request("POST", "/invocations", picture(9), {"content-type": "image/png"})
+        connection.getresponse().read()
+    shares = [sockets(pid) - before for pid, before in zip(server.workers(), idle, strict=True)]
+    assert sum(shares) >= 20  # and a few of their own
+    assert max(shares) - min(shares) <= 2
+    for connection in connections:
+        connection.close()
