@@ -30,6 +30,15 @@ Interval = tuple[float, float]
 """The lower and the upper end, 95%."""
 
 
+def chosen_by(metric: str) -> str:
+    """What an epoch is chosen by, where its validation has this metric: the lowest of it wins.
+
+    An error rate chooses for itself: where a model grows surer of its mistakes the loss rises though it reads better,
+    and how sure it is gets calibrated afterwards. Others are too coarse on few pictures: there the loss chooses.
+    """
+    return metric if metric.endswith("error rate") else "validation loss"
+
+
 @dataclass(frozen=True)
 class Answers:
     """Pictures and what a model said of them, row by row: the true label or text, the model's, and its confidence."""

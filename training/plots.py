@@ -20,7 +20,15 @@ from numpy.typing import NDArray
 from ics.artifact import Kind
 from ics.routing import DEFAULT_THRESHOLD
 from training.calibrate import expected_calibration_error
-from training.measures import Answers, character_confusions, confusion, reliability, risk_coverage, wilson
+from training.measures import (
+    Answers,
+    character_confusions,
+    chosen_by,
+    confusion,
+    reliability,
+    risk_coverage,
+    wilson,
+)
 
 INK, FAINT, GRID = "#1f2933", "#6b7785", "#e3e7eb"
 BLUE, ORANGE = "#0072b2", "#d55e00"
@@ -110,7 +118,7 @@ def curves(history: Sequence[Mapping[str, float]]) -> Figure:
     epochs = [int(each["epoch"]) for each in history]
     (metric,) = history[0].keys() - {"epoch", "loss", "validation loss"}
     losses = [each["validation loss"] for each in history]
-    kept = int(np.nanargmin(losses))
+    kept = int(np.nanargmin([each[chosen_by(metric)] for each in history]))
     for axes, name, colour, width in (
         (above, "loss", FAINT, 1.5),
         (above, "validation loss", BLUE, 2),
@@ -127,10 +135,11 @@ def curves(history: Sequence[Mapping[str, float]]) -> Figure:
     above.set_ylabel("loss, nats")
     if max(losses) > 20 * max(min(losses), 1e-9):
         above.set_yscale("log")
-    above.legend(loc="lower right", bbox_to_anchor=(1.01, 1), ncols=2, borderaxespad=0.3)
+        above.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    above.legend(loc="upper right")
     value = history[kept][metric]
     below.set_title(
-        f"{metric} on validation: {value:.4f} at epoch {epochs[kept]}, which was kept",
+        f"{metric}: {value:.4f} at epoch {epochs[kept]}, which was kept",
         fontsize=10,
         fontweight="normal",
         pad=6,

@@ -354,8 +354,6 @@ def task(recipe: Recipe, data: TextData) -> Task:
         loss=loss,
         validate=validate,
         metric="character error rate",
-        # A net that is surer of its mistakes has a higher loss though it reads better; confidence is calibrated later.
-        by_metric=True,
         warm_up=0.1,  # the short lines that come first are easy, and end soon
         identity={"sources": list(shares), "validation": len(data.validation), "labels": "".join(data.labels)},
     )

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from training.measures import chosen_by
 from training.recipe import Schedule
 
 
@@ -25,9 +26,9 @@ class Task:
 
     `net()` makes the untrained network. `batches(epoch, generator)` gives the `steps` batches of an epoch, augmented:
     inputs as the network takes them and whatever targets `loss(outputs, targets)` compares its outputs with; all that
-    is random in them comes from `generator`. `validate(net)` is the loss and the `metric` on held-out images; the epoch
-    with the lowest loss wins, or the one with the lowest metric where `by_metric` says so. `identity` tells data sets
-    apart: a checkpoint of another is not resumed. `warm_up` is the part of all steps in which the learning rate rises.
+    is random in them comes from `generator`. `validate(net)` is the loss and the `metric` on held-out images;
+    `training.measures.chosen_by` says which of the two chooses the epoch. `identity` tells data sets apart: a
+    checkpoint of another is not resumed. `warm_up` is the part of all steps in which the learning rate rises.
     """
 
     name: str
@@ -39,7 +40,6 @@ class Task:
     metric: str
     identity: Mapping[str, Any]
     warm_up: float = 0.25
-    by_metric: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,10 +119,10 @@ def fit(task: Task, schedule: Schedule, checkpoint: Path, console: Console, *, r
             best.history.append(
                 {"epoch": epoch + 1, "loss": total / task.steps, "validation loss": held_loss, task.metric: metric}
             )
-            reached_by = metric if task.by_metric else held_loss
-            if reached_by < best.reached:
+            value = {"validation loss": held_loss, task.metric: metric}[chosen_by(task.metric)]
+            if value < best.reached:
                 weights = averaged.module.state_dict()
-                best.reached, best.epoch = reached_by, epoch
+                best.reached, best.epoch = value, epoch
                 best.weights = {name: value.clone() for name, value in weights.items()}
             _save(checkpoint, identity, parts, best, epoch + 1)
             console.print(

@@ -75,6 +75,14 @@ def test_the_curves_show_both_losses_the_metric_and_which_epoch_was_kept():
     assert "0.9000 at epoch 2" in below.get_title(loc="left")
 
 
+def test_an_error_rate_chooses_the_epoch_by_itself():
+    history = [{"epoch": k, "loss": 1.0, "validation loss": held, "character error rate": rate}
+               for k, held, rate in ((1, 40.0, 1.0), (2, 0.5, 0.3), (3, 0.6, 0.2))]  # fmt: skip
+    above, below = plots.curves(history).axes
+    assert "0.2000 at epoch 3" in below.get_title(loc="left")
+    assert not any("mathdefault" in label.get_text() for label in above.get_yticklabels())
+
+
 def test_the_reliability_diagram_has_a_point_and_a_bar_a_bin():
     made = Answers(("a",) * 4, ("a", "b", "a", "a"), np.array([0.52, 0.58, 0.95, 0.99]))
     above, below = plots.diagram(made).axes
