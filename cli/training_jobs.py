@@ -48,6 +48,7 @@ PACKAGES = (
     "rich",
     "safetensors",
     "scikit-learn",
+    "simplejpeg",
     "typer",
 )
 """What the rooms import besides torch; a test holds this against what a training loads."""
