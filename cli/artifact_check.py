@@ -152,7 +152,7 @@ def _answers(model: Model) -> Iterator[Check]:
 
 
 def _batch(model: Model) -> Check:
-    do = "nothing for ICS, which asks for one image at a time; a dynamic batch (N) serves everywhere"
+    do = "nothing for ICS, which then asks for one image at a time; a dynamic batch (N) serves everywhere"
     if model.session.get_inputs()[0].shape[0] == 1:
         return Check("batch", "warning", "the graph takes one image at a time: its batch is fixed at 1", do)
     try:

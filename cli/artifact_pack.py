@@ -265,7 +265,7 @@ def _shape(found: tuple[int, ...], labels: int) -> tuple[Kind, list[tuple[str, d
 def _fix_batch(graph: onnx.ModelProto, taken: InputSpec) -> None:
     """Where a batch of 1 is written into the nodes, as tracing exporters do, let the graph's signature say so.
 
-    The server asks for one image at a time, so such a graph is served as well as any.
+    The server asks such a graph for one image at a time.
     """
     session = open_graph(graph.SerializeToString())
     try:

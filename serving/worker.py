@@ -27,7 +27,6 @@ from serving.tree import Turns
 DRAIN_SECONDS = 25
 """How long requests may still take after `stop`; SageMaker kills 30 s after it asked."""
 
-
 PATIENCE = 0.02
 """Seconds that a connection is left to processes that have fewer."""
 
@@ -42,7 +41,7 @@ def work(
         _say(channel, "failed", str(error))
         return
     _say(channel, "loaded", {model.spec.name: model.spec.version for model in models})
-    # What is loaded stays: to look through it for garbage again and again would take a fiftieth of the time.
+    # What is loaded stays, and need not be looked through for garbage again and again.
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000)
@@ -79,7 +78,7 @@ async def _serve(app: App, listener: socket.socket, channel: socket.socket, metr
     acceptor.start()
     ticking = loop.create_task(_tick(shared, metrics, slot))
     word = await told.get()
-    acceptor.stop()
+    await acceptor.stop()
     _say(channel, "left", None) if word == "leave" else None
     shared.leave(idle=word == "stop")
     end = loop.time() + DRAIN_SECONDS if word == "stop" else float("inf")
@@ -115,12 +114,13 @@ class Acceptor:
         """Accept from now on."""
         self._loop.add_reader(self._listener, self._accept)
 
-    def stop(self) -> None:
-        """Accept no more."""
+    async def stop(self) -> None:
+        """Accept no more; return when all that were accepted are there."""
         self._loop.remove_reader(self._listener)
         if self._waiting:
             self._waiting.cancel()
         self._listener.close()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _accept(self) -> None:
         mine = int(self._metrics.value(self._slot, "connections"))
