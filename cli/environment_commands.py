@@ -1,6 +1,7 @@
 """The commands about an environment: bring it up, say how it is, examine it, bring it down."""
 
 import dataclasses
+from typing import Annotated
 
 import typer
 
@@ -22,12 +23,16 @@ def up() -> None:
 
 
 @app.command()
-def down() -> None:
-    """Stop the local AWS and everything it started. Its data goes with it.
+def down(
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Also delete what it holds: buckets, runs, results, messages.")
+    ] = False,
+) -> None:
+    """Stop the local AWS and everything it started. What it holds is there again with the next `ics up`.
 
     Example: `ics down`
     """
-    show.out.print("ICS is down." if control.stop(state()) else "ICS was not running.")
+    show.out.print("ICS is down." if control.stop(state(), forget=forget) else "ICS was not running.")
 
 
 @app.command()

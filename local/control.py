@@ -31,7 +31,10 @@ CHILDREN_LOCK = "children.lock"
 RECORD = "local.json"
 LOG = "local.log"
 DEPLOYED = "deployed.sha256"
-"""What is deployed (see `local.deploy`): it lives in the daemon's memory, so it is forgotten with it."""
+"""What is deployed (see `local.deploy`); a daemon that is killed forgets it, one that is stopped keeps it."""
+KEPT = "kept"
+"""Where a daemon that is stopped leaves everything for the next one (see `local.kept`)."""
+OUTBOX = "outbox.jsonl"
 TEMPORARY = ("tmp", "lambda", "endpoints")
 """What a daemon writes in its state folder that is worth nothing once it has ended."""
 
@@ -121,16 +124,21 @@ def status(state: Path) -> LocalAws | None:
     )
 
 
-def stop(state: Path) -> bool:
+def stop(state: Path, *, forget: bool = False) -> bool:
     """End the daemon of `state` and all that it started, and remove its temporary files; whether anything ran.
 
-    Also cleans up after a daemon that was killed. Raises LocalAwsError when a process will not end.
+    What it held is kept for the next start, unless it is to `forget`. Also cleans up after a daemon that was killed.
+    Raises LocalAwsError when a process will not end.
     """
     state = state.resolve()
     if not state.is_dir():
         return False
     with _one_at_a_time(state):
-        return _end(state)
+        ran = _end(state)
+        if forget:
+            shutil.rmtree(state / KEPT, ignore_errors=True)
+            (state / OUTBOX).unlink(missing_ok=True)
+        return ran
 
 
 def is_held(lock: Path) -> bool:
@@ -152,7 +160,7 @@ def _end(state: Path) -> bool:
         pid = int((state / DAEMON_LOCK).read_text())
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
-        if not _released(state / DAEMON_LOCK, 15):
+        if not _released(state / DAEMON_LOCK, 60):  # it writes down all that it holds
             os.kill(pid, signal.SIGKILL)
             _released(state / DAEMON_LOCK, 5)
     if is_held(state / CHILDREN_LOCK):

@@ -15,7 +15,7 @@ from pathlib import Path
 import uvicorn
 import uvloop
 
-from local.control import ACCOUNT, RECORD, REGION
+from local.control import ACCOUNT, KEPT, RECORD, REGION
 from local.http_protocol import HttpProtocol
 from local.processes import Children
 from local.sagemaker.capture import Capture
@@ -24,7 +24,7 @@ from local.sagemaker.server import Command
 
 
 def serve(state: Path, children_lock: int, model_server: Command) -> None:
-    """Serve until SIGTERM or SIGINT, then end every process started and remove `local.json`.
+    """Serve until SIGTERM or SIGINT, then keep what there is, end every process started and remove `local.json`.
 
     `children_lock` is the descriptor that every started process inherits (see `local.control`); `model_server` is the
     command that stands for an endpoint's container.
@@ -35,12 +35,13 @@ def serve(state: Path, children_lock: int, model_server: Command) -> None:
     children = Children(state, children_lock)
 
     # The emulator reads its environment when imported.
-    from local import objects, patches  # noqa: PLC0415
+    from local import kept, objects, patches  # noqa: PLC0415
     from local.gateway import Gateway  # noqa: PLC0415
 
     hosting = Hosting(children, objects.read_object, model_server)
     capture = Capture(objects.put_object)
     patches.apply(state, children, hosting)
+    kept.take_up(state, hosting)
     gateway = Gateway(hosting, capture)
     server = uvicorn.Server(
         uvicorn.Config(gateway, http=HttpProtocol, log_config=None, access_log=False, lifespan="on",
@@ -49,6 +50,7 @@ def serve(state: Path, children_lock: int, model_server: Command) -> None:
     )  # fmt: skip
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(server, sockets, state, port))
+    kept.keep(state, hosting)
     hosting.stop()
     (state / RECORD).unlink(missing_ok=True)
     children.end()
@@ -146,6 +148,8 @@ def _configure_emulator(state: Path, port: int) -> None:
         AWS_EC2_METADATA_DISABLED="true",
         LOG_LEVEL="WARNING",
         SFTP_ENABLED="0",
+        PERSIST_STATE="1",
+        STATE_DIR=str(state / KEPT),
         # The emulator would otherwise look for, and tidy up, containers in the user's Docker.
         DOCKER_HOST=f"unix://{state}/no-docker",
     )

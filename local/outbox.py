@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-OUTBOX = "outbox.jsonl"
+from local.control import OUTBOX
 
 
 @dataclass(frozen=True)

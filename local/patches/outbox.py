@@ -12,7 +12,7 @@ from typing import Any
 
 from ministack.services import sns
 
-from local.outbox import OUTBOX
+from local.control import OUTBOX
 
 _mutex = threading.Lock()
 

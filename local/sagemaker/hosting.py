@@ -4,10 +4,12 @@ Requests and descriptions are the dictionaries of the SageMaker API reference. C
 until its servers answer, so call them from a worker thread.
 """
 
+import contextlib
 import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -161,6 +163,27 @@ class Hosting:
                 "KmsKeyId": endpoint.capture.get("KmsKeyId", ""),
             }
         return described
+
+    def kept(self) -> dict[str, Any]:
+        """All resources as JSON, from which `take_up` makes them again."""
+        names = ("name", "config", "created", "modified")
+        endpoints = [{name: getattr(endpoint, name) for name in names} for endpoint in self.endpoints.values()]
+        return {"models": self.models, "configs": self.configs, "endpoints": endpoints}
+
+    def take_up(self, kept: Mapping[str, Any]) -> None:
+        """Make all resources again, and start the endpoints' servers; one that does not come up has failed."""
+        self.models.update(kept["models"])
+        self.configs.update(kept["configs"])
+        for one in kept["endpoints"]:
+            endpoint = Endpoint(**one, status="Creating", failure=None, variants=(), capture=None)
+            self.endpoints[endpoint.name] = endpoint
+
+        def start(endpoint: Endpoint) -> None:
+            with contextlib.suppress(SageMakerError):  # DescribeEndpoint says why
+                self._put_in_service(endpoint.name, endpoint.config, failed="Failed")
+
+        with ThreadPoolExecutor(4) as starting:
+            list(starting.map(start, list(self.endpoints.values())))
 
     def stop(self) -> None:
         """End all servers."""
