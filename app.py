@@ -22,7 +22,9 @@ def build(app: cdk.App, config: DeployConfig) -> None:
     model = ModelStack(
         app, f"{prefix}-model", config, env=target, results=data.buckets.results, topic=data.alerts.topic
     )
-    pipeline = PipelineStack(app, f"{prefix}-pipeline", config, env=target, buckets=data.buckets, alerts=data.alerts)
+    pipeline = PipelineStack(
+        app, f"{prefix}-pipeline", config, env=target, buckets=data.buckets, table=data.table, alerts=data.alerts
+    )
     pipeline.add_stack_dependency(model)  # a run needs its model's endpoint, which it knows by its computed name
     for stack in (data, model, pipeline):
         acknowledge(stack, {"W3005": "the CDK says a dependency twice, by reference and DependsOn: no fault"})

@@ -31,6 +31,7 @@ class Deployment:
     images_bucket: str
     results_bucket: str
     working_bucket: str
+    table: str
     alert_topic: str
     state_machine: str
     models: tuple[str, ...]
@@ -136,6 +137,7 @@ def connect(name: str, state: Path) -> Deployment:
         images_bucket=outputs["ImagesBucketName"],
         results_bucket=outputs["ResultsBucketName"],
         working_bucket=outputs["WorkingBucketName"],
+        table=outputs["TableName"],
         alert_topic=outputs["AlertTopicArn"],
         state_machine=outputs["StateMachineArn"],
         models=tuple(outputs["Models"].split(",")),

@@ -31,6 +31,7 @@ IcsError
 ├── InvalidBody             a request to the model server cannot be understood; names the line
 ├── InvalidCapture          a line of a capture file is not what SageMaker writes
 ├── InvalidArtifact         a model folder is not what its model.json says
+├── TableUnavailable        DynamoDB did not answer, after retries, or refused
 └── NotReconciled           planned differs from accepted + uncertain + flagged + failed
 """
 
@@ -174,6 +175,10 @@ class InvalidCapture(IcsError):
 
 class InvalidArtifact(IcsError):
     """A model folder is not what its model.json says."""
+
+
+class TableUnavailable(IcsError):
+    """DynamoDB did not answer, after retries, or refused."""
 
 
 class NotReconciled(IcsError):

@@ -1,8 +1,9 @@
 """Signed AWS requests over one kept connection a host, where obstore has no call for it.
 
-Importing botocore costs a cold function 160-300 ms of CPU; the three requests needed here (InvokeEndpoint,
-ListObjectsV2, and GetObject for keys that obstore cannot express) need a signature and `http.client`. The signature is
-AWS Signature Version 4 (IAM User Guide, "Create a signed AWS API request"); a test holds it against botocore's.
+Importing botocore costs a cold function 160-300 ms of CPU; the few requests needed here (InvokeEndpoint,
+ListObjectsV2, GetObject for keys that obstore cannot express, DynamoDB's) need a signature and `http.client`. The
+signature is AWS Signature Version 4 (IAM User Guide, "Create a signed AWS API request"); a test holds it against
+botocore's.
 """
 
 import hashlib
@@ -151,6 +152,6 @@ def _send(
     except BaseException:
         connection.close()
         raise
-    if not answer.will_close:
-        _connections[origin] = connection
+    if not answer.will_close and _connections.setdefault(origin, connection) is not connection:
+        connection.close()  # another thread has kept one meanwhile
     return Response(answer.status, {name.lower(): value for name, value in answer.getheaders()}, content)

@@ -33,6 +33,7 @@ class Settings:
     environment: str = ""
     working_bucket: str = ""
     results_bucket: str = ""
+    table: str = ""
     models: Mapping[str, ModelSettings] = field(default_factory=dict)
     default_model: str = ""
     threshold: float = DEFAULT_THRESHOLD

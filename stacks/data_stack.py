@@ -1,4 +1,4 @@
-"""DataStack: what outlives a deployment: buckets, the alert topic and its key; and who trains from and into them."""
+"""DataStack: what outlives a deployment: buckets, table, alert topic and key; and who trains from them."""
 
 from typing import Any
 
@@ -8,20 +8,23 @@ from constructs import Construct
 from stacks.alerts import Alerts
 from stacks.buckets import Buckets
 from stacks.config import DeployConfig
+from stacks.table import table
 from stacks.training_role import training_role
 
 
 class DataStack(cdk.Stack):
-    """Gives `buckets` and `alerts` to the stacks that follow."""
+    """Gives `buckets`, `table` and `alerts` to the stacks that follow."""
 
     def __init__(self, scope: Construct, construct_id: str, config: DeployConfig, **properties: Any) -> None:
         super().__init__(scope, construct_id, **properties)
         self.buckets = Buckets(self, "Buckets", config)
+        self.table = table(self, "Table", config)
         self.alerts = Alerts(self, "Alerts", config)
         for key, value in {
             "ImagesBucketName": self.buckets.images.bucket_name,
             "ResultsBucketName": self.buckets.results.bucket_name,
             "WorkingBucketName": self.buckets.working.bucket_name,
+            "TableName": self.table.table_name,
             "AlertTopicArn": self.alerts.topic.topic_arn,
         }.items():
             cdk.CfnOutput(self, key, value=value)

@@ -5,6 +5,7 @@ import re
 from dataclasses import asdict
 
 import aws_cdk as cdk
+from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
@@ -22,7 +23,9 @@ ONE_CPU = 1769  # MiB of memory at which Lambda gives a function one whole proce
 class Functions(Construct):
     """`by_state`: the function of each state of the state machine, by the state's name."""
 
-    def __init__(self, scope: Construct, construct_id: str, config: DeployConfig, buckets: Buckets) -> None:
+    def __init__(
+        self, scope: Construct, construct_id: str, config: DeployConfig, buckets: Buckets, table: dynamodb.ITable
+    ) -> None:
         super().__init__(scope, construct_id)
         self.config = config
         self.by_state: dict[str, lambda_.Function] = {}
@@ -30,6 +33,7 @@ class Functions(Construct):
             "ENVIRONMENT": config.environment,
             "WORKING_BUCKET": buckets.working.bucket_name,
             "RESULTS_BUCKET": buckets.results.bucket_name,
+            "TABLE": table.table_name,
             "MODELS": models_setting(config),
             "DEFAULT_MODEL": config.default_model,
             "THRESHOLD": str(config.threshold),

@@ -3,6 +3,7 @@
 from typing import Any
 
 import aws_cdk as cdk
+from aws_cdk import aws_dynamodb as dynamodb
 from constructs import Construct
 
 from stacks.alerts import Alerts
@@ -24,11 +25,12 @@ class PipelineStack(cdk.Stack):
         config: DeployConfig,
         *,
         buckets: Buckets,
+        table: dynamodb.ITable,
         alerts: Alerts,
         **properties: Any,
     ) -> None:
         super().__init__(scope, construct_id, **properties)
-        functions = Functions(self, "Functions", config, buckets)
+        functions = Functions(self, "Functions", config, buckets, table)
         classify_images = ClassifyImages(
             self,
             "ClassifyImages",

@@ -116,10 +116,21 @@ def test_working_data_expires_unversioned_and_kept_data_keeps_versions_for_a_whi
 def test_production_keeps_what_is_stateful(assembly):
     outputs, resources = assembly.data.body["Outputs"], assembly.data.resources
     stateful = [outputs[f"{bucket}BucketName"]["Value"]["Ref"] for bucket in ("Images", "Results")]
-    stateful += assembly.data.of("KMS::Key")
+    stateful += [*assembly.data.of("KMS::Key"), *assembly.data.of("DynamoDB::Table")]
     kept = "Retain" if assembly.environment == "prod" else "Delete"
     for logical_id in stateful:
         assert (resources[logical_id]["DeletionPolicy"], resources[logical_id]["UpdateReplacePolicy"]) == (kept, kept)
+
+
+def test_the_table_has_the_keys_of_the_functions_expires_items_and_can_be_restored(assembly):
+    table = assembly.data.one("DynamoDB::Table")
+    assert table["TableName"] == f"ics-{assembly.environment}"
+    assert {key["AttributeName"]: key["KeyType"] for key in table["KeySchema"]} == {"pk": "HASH", "sk": "RANGE"}
+    assert {one["AttributeType"] for one in table["AttributeDefinitions"]} == {"S"}
+    assert table["BillingMode"] == "PAY_PER_REQUEST"
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "expires", "Enabled": True}
+    assert table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
+    assert table.get("DeletionProtectionEnabled", False) is (assembly.environment == "prod")
 
 
 def test_alarms_and_events_may_use_the_topic_and_its_key(assembly):

@@ -115,6 +115,15 @@ MUTANTS = {
         lambda it: statement(it.model, "s3:PutObject").update(Resource="*"),
         pipeline.test_no_policy_allows_a_wildcard_action_and_few_a_wildcard_resource,
     ),
+    # table
+    "the table keeps its claims for ever": (
+        lambda it: it.data.one("DynamoDB::Table").pop("TimeToLiveSpecification"),
+        data.test_the_table_has_the_keys_of_the_functions_expires_items_and_can_be_restored,
+    ),
+    "the table cannot be restored": (
+        lambda it: it.data.one("DynamoDB::Table").pop("PointInTimeRecoverySpecification"),
+        data.test_the_table_has_the_keys_of_the_functions_expires_items_and_can_be_restored,
+    ),
     # buckets
     "a bucket is open to the public": (
         lambda it: bucket(it, "Images")["PublicAccessBlockConfiguration"].update(BlockPublicPolicy=False),

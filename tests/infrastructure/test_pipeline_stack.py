@@ -264,9 +264,8 @@ def test_every_log_group_expires_and_execution_data_is_not_logged(assembly):
 
 
 def test_the_outputs_the_command_reads(assembly):
-    assert {"ImagesBucketName", "ResultsBucketName", "WorkingBucketName", "AlertTopicArn"} <= set(
-        assembly.data.body["Outputs"]
-    )
+    named = {"ImagesBucketName", "ResultsBucketName", "WorkingBucketName", "TableName", "AlertTopicArn"}
+    assert named <= set(assembly.data.body["Outputs"])
     outputs = {key: output["Value"] for key, output in assembly.pipeline.body["Outputs"].items()}
     (machine_id,) = assembly.pipeline.of("StepFunctions::StateMachine")
     assert outputs == {
@@ -281,7 +280,7 @@ def pipeline_of(config):
     """The stack of a configuration, built in this process."""
     app = cdk.App(context=CONTEXT)
     data = DataStack(app, "data", config)
-    return PipelineStack(app, "pipeline", config, buckets=data.buckets, alerts=data.alerts)
+    return PipelineStack(app, "pipeline", config, buckets=data.buckets, table=data.table, alerts=data.alerts)
 
 
 def test_the_environments_further_source_buckets_are_read_and_nothing_more():
