@@ -5,6 +5,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from cli import (
     environment_commands,
     model_commands,
+    plan_command,
     result_commands,
     run_commands,
     runs,
@@ -14,11 +15,11 @@ from cli import (
 )
 from cli.deployment import EnvironmentUnavailable
 from cli.options import app
-from ics.errors import InvalidArtifact
+from ics.errors import InvalidArtifact, InvalidDefinition, InvalidPrices, RequestError
 from local import control, deploy
 from stacks.config import ConfigError
 
-COMMANDS = (environment_commands, run_commands, result_commands, model_commands, training_commands)
+COMMANDS = (environment_commands, run_commands, result_commands, plan_command, model_commands, training_commands)
 """The modules whose commands `app` holds: to import them is to add them."""
 
 
@@ -36,6 +37,8 @@ def main() -> None:
         InvalidArtifact,
     ) as error:
         show.problem(str(error))
+    except (RequestError, InvalidPrices, InvalidDefinition) as error:
+        show.problem(f"{type(error).__name__}: {error}")
     except (BotoCoreError, ClientError) as error:
         show.problem(f"AWS: {error}")
     else:

@@ -14,6 +14,9 @@ from rich.text import Text
 
 from cli.runs import COUNTS
 from ics import digest
+from ics.forecast import Forecast
+from ics.prices import Prices
+from ics.work import Times
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -136,3 +139,53 @@ def _short(uri: str) -> str:
     """The URI without what is the same for every image of an upload."""
     _, found, rest = uri.partition("/uploads/")
     return rest.partition("/")[2] if found else uri
+
+
+def forecast(found: Forecast, model: str, prices: Prices, times: Times, other: float | None) -> None:
+    """What a run will need and cost: the total first, then what it is made of."""
+    million = found.cost_usd / found.images * 1e6
+    total = f"${found.cost_usd:,.4g} for {found.images:,} images with {model}, ${million:,.2f} a million"
+    out.print(Text(total, style="bold"))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("service")
+    table.add_column("USD", justify="right")
+    table.add_column("for")
+    s3 = found.s3
+    table.add_row(
+        "Step Functions",
+        f"{found.cost['step_functions']:,.4f}",
+        f"{found.transitions:,} transitions, {found.express_requests:,} Express executions",
+    )
+    table.add_row(
+        "Lambda",
+        f"{found.cost['lambda']:,.4f}",
+        f"{found.lambda_requests:,} requests, {found.lambda_gb_seconds:,.0f} GB-s",
+    )
+    table.add_row("S3", f"{found.cost['s3']:,.4f}", f"{s3['get']:,} GET, {s3['put']:,} PUT, {s3['list']:,} LIST")
+    table.add_row("SNS, logs", f"{found.cost['sns'] + found.cost['logs']:,.4f}", "the alert, three log lines a batch")
+    endpoint = "price unknown" if found.endpoint_cost is None else f"{found.endpoint_cost:,.4f}"
+    table.add_row("endpoint, apart", endpoint, f"{found.endpoint_hours:,.2f} instance-hours while the run lasts")
+    out.print(table)
+    facts(
+        {
+            "batches": [f"{found.batches:,} of up to {found.batch_images:,} images"],
+            "time": [_duration(found.seconds)],
+            "history": [f"{found.history_events:,} events of 25,000"],
+            "largest state": [f"{found.largest_state_bytes:,} bytes of 262,144"],
+            "assumed": [
+                f"{times.decode:g} ms to decode an image, {times.infer:g} ms to infer;",
+                f"prices of {prices.region}, {prices.date}; no storage, no transfer",
+            ],
+        }
+    )
+    if other is not None:
+        facts({"usual design": [f"${other:,.2f}, {other / found.cost_usd:,.0f} times as much"]})
+    for warning in found.warnings:
+        out.print(Text(f"! {warning}", style="yellow"), soft_wrap=True)
+
+
+def _duration(seconds: float) -> str:
+    """About how long, for people."""
+    if seconds < 90:
+        return f"about {seconds:.0f} s"
+    return f"about {seconds / 60:.0f} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"

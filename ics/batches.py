@@ -62,10 +62,7 @@ class BatchCutter:
         self._open = Span(self._open.offset + self._open.length, 0, 0, 0)
         while len(self._spans) >= MAX_BATCHES:
             if self.batch_images >= MAX_BATCH_IMAGES:
-                raise RunTooLarge(
-                    f"more than {MAX_BATCHES:,} batches of up to {MAX_BATCH_IMAGES:,} images and "
-                    f"{self._source_bytes:,} bytes; split the source into several runs"
-                )
+                raise _too_large(f" and {self._source_bytes:,} bytes")
             self.batch_images = min(2 * self.batch_images, MAX_BATCH_IMAGES)
             self._spans = list(self._merged())
 
@@ -80,6 +77,26 @@ class BatchCutter:
                 yield left
                 left = right
         yield left
+
+
+def even_batches(images: int, batch_images: int) -> int:
+    """How many batches `BatchCutter` makes of so many images of unknown sizes, at first `batch_images` a batch.
+
+    Raises:
+        RunTooLarge: as `BatchCutter` does.
+    """
+    while images > MAX_BATCHES * batch_images:
+        if 2 * batch_images > MAX_BATCH_IMAGES:
+            raise _too_large("")
+        batch_images *= 2
+    return -(-images // batch_images)
+
+
+def _too_large(also: str) -> RunTooLarge:
+    return RunTooLarge(
+        f"more than {MAX_BATCHES:,} batches of up to {MAX_BATCH_IMAGES:,} images{also}; "
+        "split the source into several runs"
+    )
 
 
 def image_line(ref: ImageRef) -> bytes:

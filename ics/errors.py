@@ -32,6 +32,8 @@ IcsError
 ├── InvalidCapture          a line of a capture file is not what SageMaker writes
 ├── InvalidArtifact         a model folder is not what its model.json says
 ├── TableUnavailable        DynamoDB did not answer, after retries, or refused
+├── InvalidPrices           a price list lacks a price, or has one that is none
+├── InvalidDefinition       a state machine's definition is not one whose cost `ics plan` can predict
 └── NotReconciled           planned differs from accepted + uncertain + flagged + failed
 """
 
@@ -179,6 +181,14 @@ class InvalidArtifact(IcsError):
 
 class TableUnavailable(IcsError):
     """DynamoDB did not answer, after retries, or refused."""
+
+
+class InvalidPrices(IcsError):
+    """A price list is not one that a cost can be computed with."""
+
+
+class InvalidDefinition(IcsError):
+    """A state machine's definition is not one whose cost can be predicted."""
 
 
 class NotReconciled(IcsError):

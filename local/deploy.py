@@ -38,7 +38,7 @@ def deploy(aws: LocalAws, root: Path, progress: Callable[[str], None]) -> bool:
     """
     root = root.resolve()
     synthesized = aws.state / SYNTHESIZED
-    wanted = _hash_files(root, INPUTS, sys.version)
+    wanted = hash_files(root, INPUTS, sys.version)
     fresh = _read(aws.state / SYNTHESIS_HASH) == wanted and (synthesized / "manifest.json").exists()
     deployed = _read(aws.state / DEPLOYED)
     with ThreadPoolExecutor(1) as beside:
@@ -53,7 +53,7 @@ def deploy(aws: LocalAws, root: Path, progress: Callable[[str], None]) -> bool:
             bootstrapping.result()
     # What the CLI itself keeps there (.cache, locks) is no outcome.
     outputs = [path.name for path in sorted(synthesized.iterdir()) if path.name[0] != "." and path.suffix != ".lock"]
-    outcome = _hash_files(synthesized, outputs, "")
+    outcome = hash_files(synthesized, outputs, "")
     if deployed == outcome:
         return False
     progress("Deploying the stacks")
@@ -117,7 +117,7 @@ def _meaningful(output: str, lines: int = 25) -> str:
     return "\n".join((telling or said)[-lines:])
 
 
-def _hash_files(root: Path, names: Iterable[str], salt: str) -> str:
+def hash_files(root: Path, names: Iterable[str], salt: str) -> str:
     """Hash the names and contents of files, folders included with all that is in them."""
     digest = hashlib.sha256(salt.encode())
     for name in names:

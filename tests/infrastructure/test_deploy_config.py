@@ -29,7 +29,7 @@ def load(tmp_path):
         ("threshold = 0.94", 'threshold = "0.94"', "threshold: must be float, not '0.94'"),
         ("threshold = 0.94", "threshold = 94", "threshold: must be above 0, at most 1"),
         ("threshold = 0.94", "threshold = nan", "threshold: must be above 0, at most 1"),
-        ("max_concurrency = 20", "max_concurrency = true", "max_concurrency: must be int, not True"),
+        ("max_concurrency = 6 ", "max_concurrency = true ", "max_concurrency: must be int, not True"),
         ("alert_https = []", 'alert_https = "https://x"', "alert_https: must be"),
         ("alert_https = []", 'alert_https = ["http://x"]', "alert_https: must be https:// URLs"),
         ("alert_https = []", "alert_https = [3]", "alert_https: must be str, not 3"),

@@ -96,3 +96,19 @@ def test_large_images_fill_the_map_where_merging_cannot_help() -> None:
 def test_the_real_limits_are_those_of_the_map() -> None:
     assert batches.MAX_BATCHES * len("{},") < 256 * 1024  # the Map's output: one array of {}
     assert batches.MAX_BATCHES * batches.MAX_BATCH_IMAGES == 40_000_000
+
+
+@pytest.mark.usefixtures("small_map")
+def test_even_batches_are_as_many_as_the_cutter_makes() -> None:
+    @given(st.integers(1, 120), st.integers(1, 16))
+    def even(images: int, batch_images: int) -> None:
+        refs = [(ImageRef("b", f"{number:03}"), 0) for number in range(images)]
+        try:
+            expected = len(cut(refs, batch_images, 100)[1])
+        except RunTooLarge:
+            with pytest.raises(RunTooLarge, match="split the source"):
+                batches.even_batches(images, batch_images)
+        else:
+            assert batches.even_batches(images, batch_images) == expected
+
+    even()

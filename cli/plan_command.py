@@ -1,0 +1,180 @@
+"""`ics plan`: what a run will need and cost on AWS, before it is started."""
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from botocore.exceptions import ClientError
+
+from cli import runs, show
+from cli.deployment import LOCAL, connect
+from cli.options import Env, Json, Model, app, print_json, state
+from cli.synthesized import Synthesized, synthesized
+from ics.artifact import InputSpec
+from ics.batches import MAX_BATCH_IMAGES, BatchCutter, even_batches
+from ics.contracts import ImageRef
+from ics.errors import EmptySource, InvalidPrices, InvalidRequest, SourceForbidden, SourceNotFound
+from ics.forecast import Forecast, forecast, naive
+from ics.prices import Prices, prices_from
+from ics.request import MANIFEST_ENDINGS, parse_manifest, split_uri
+from ics.work import Load, Times
+
+PRICES = Path(__file__).with_name("prices.toml")
+
+USUAL_BATCH_IMAGES = 100
+SHARD = 1_000
+"""Images of a .tar shard, where `--shards` counts with them."""
+
+Sized = Iterator[tuple[ImageRef, int]]
+
+
+@app.command()
+def plan(
+    source: Annotated[
+        str | None, typer.Argument(metavar="SOURCE", help="s3://bucket/prefix, a manifest in S3, or a local folder.")
+    ] = None,
+    images: Annotated[int | None, typer.Option(min=1, help="Instead of a source: so many images.")] = None,
+    batch: Annotated[
+        int | None, typer.Option(min=1, max=MAX_BATCH_IMAGES, help="Images a batch, else as the environment says.")
+    ] = None,
+    shards: Annotated[
+        bool, typer.Option("--shards", help=f"With --images: they lie in .tar shards of {SHARD:,}.")
+    ] = False,
+    model: Model = None,
+    decode_ms: Annotated[float, typer.Option(min=0, help="Milliseconds to decode an image.")] = Times().decode,
+    infer_ms: Annotated[float, typer.Option(min=0, help="Milliseconds of the model for an image.")] = Times().infer,
+    prices: Annotated[
+        Path, typer.Option(metavar="FILE", help="A price list, else us-east-1's, cli/prices.toml.", show_default=False)
+    ] = PRICES,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Also what the usual design would cost: a Map, 3 functions an image.")
+    ] = False,
+    env: Env = LOCAL,
+    json_: Json = False,
+) -> None:
+    """Predict what a run needs and costs on AWS: batches, history, state, time, dollars. Nothing is started.
+
+    Counted with the environment's own templates and a price list. A source is listed, not read.
+
+    Example: `ics plan --images 1000000 --batch 1000`
+    """
+    if (source is None) == (images is None):
+        raise typer.BadParameter("give exactly one of SOURCE or --images")
+    if shards and images is None:
+        raise typer.BadParameter("--shards goes with --images; the shards of a source are found by listing it")
+    with show.err.status("Synthesizing the templates"):
+        made = synthesized(env, state())
+    chosen = made.chosen(model)
+    list_ = read_prices(prices)
+    size = _sent_bytes(made.input_of(chosen))
+    if images is not None:
+        first = batch or made.batch_images(chosen)
+        if shards and first >= USUAL_BATCH_IMAGES:
+            first = SHARD
+        batches = even_batches(images, first)
+        objects = max(batches, -(-images // SHARD)) if shards else images
+        load = Load(images=images, batches=batches, objects=objects, image_bytes=size, listed=objects)
+    else:
+        load = _load_of(str(source), made, batch or made.batch_images(chosen), size, env)
+    times = Times(decode=decode_ms, infer=infer_ms)
+    design = made.design(chosen)
+    found = forecast(design, load, times, list_)
+    other = naive(design, load.images, times, list_) if compare else None
+    if json_:
+        print_json(_json(found, times, list_, other, chosen, env))
+    else:
+        show.forecast(found, chosen, list_, times, other)
+
+
+def read_prices(path: Path) -> Prices:
+    """A price list in TOML.
+
+    Raises:
+        InvalidPrices: it cannot be read, or lacks a price.
+    """
+    try:
+        return prices_from(tomllib.loads(path.read_text("utf-8")))
+    except (OSError, ValueError) as error:
+        raise InvalidPrices(f"{path}: {error}") from error
+    except InvalidPrices as error:
+        raise InvalidPrices(f"{path}: {error}") from error
+
+
+def _load_of(source: str, made: Synthesized, batch: int, size: int, env: str) -> Load:
+    """Cut the source's images as PlanRun would.
+
+    Raises:
+        SourceNotFound, SourceForbidden, EmptySource, InvalidManifest, InvalidRequest, RunTooLarge: as PlanRun does.
+    """
+    cutter = BatchCutter(batch, int(made.settings["BATCH_SOURCE_BYTES"]))
+    manifest = source.startswith("s3://") and source.lower().endswith(MANIFEST_ENDINGS)
+    for ref, content in _images(source, env, manifest=manifest):
+        cutter.add(ref, content)
+    if not cutter.images:
+        raise EmptySource(f"{source} holds no image")
+    count = cutter.images
+    listed = 0 if manifest else count
+    return Load(
+        images=count,
+        batches=len(cutter.spans()),
+        objects=count,
+        image_bytes=size,
+        listed=listed,
+        manifest=manifest,
+    )
+
+
+def _images(source: str, env: str, *, manifest: bool) -> Sized:
+    if not source.startswith("s3://"):
+        folder = Path(source)
+        if not folder.exists():
+            raise SourceNotFound(f"{source} does not exist; give s3://bucket/prefix, a manifest in S3, or a folder")
+        yield from ((ImageRef("b", key), path.stat().st_size) for key, path in runs.find_pictures([folder])[0].items())
+        return
+    try:
+        bucket, key = split_uri(source)
+    except ValueError as error:
+        raise InvalidRequest(str(error)) from error
+    s3 = connect(env, state()).s3
+    try:
+        if manifest:
+            lines = (line + b"\n" for line in s3.get_object(Bucket=bucket, Key=key)["Body"].iter_lines())
+            yield from ((ref, 0) for ref in parse_manifest(key, lines))
+            return
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key):
+            for item in page.get("Contents", ()):
+                if not item["Key"].endswith("/"):
+                    yield ImageRef(bucket, item["Key"], item["ETag"].strip('"')), int(item["Size"])
+    except ClientError as error:
+        missing = error.response["Error"]["Code"] in ("NoSuchBucket", "NoSuchKey", "404")
+        raise (SourceNotFound if missing else SourceForbidden)(f"{source}: {error}") from error
+
+
+def _sent_bytes(spec: InputSpec) -> int:
+    """Bytes of an image's line to the model: base64 of a PNG (at most a byte a channel) or JPEG (about one a pixel)."""
+    pixels = spec.width * spec.height
+    channels = 3 if spec.colour == "rgb" and max(spec.width, spec.height) <= 64 else 1
+    return 100 + pixels * channels * 4 // 3
+
+
+def _json(
+    found: Forecast, times: Times, prices: Prices, other: float | None, model: str, env: str
+) -> Mapping[str, Any]:
+    """Everything that was predicted, and what it was predicted from."""
+    fields = asdict(found)
+    cost = fields.pop("cost")
+    more = {} if other is None else {"naive_cost_usd": other}
+    return {
+        "environment": env,
+        "model": model,
+        "cost_usd": found.cost_usd,
+        "cost_usd_per_million": found.cost_usd / found.images * 1e6,
+        "cost_usd_by_service": cost,
+        **fields,
+        **more,
+        "times_ms": asdict(times),
+        "prices": {"source": prices.source, "date": prices.date, "region": prices.region},
+    }

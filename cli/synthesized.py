@@ -1,0 +1,144 @@
+"""The design of an environment as it would be deployed, read from its synthesized templates.
+
+They are made anew where anything that they are made of has changed.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cli.deployment import ROOT
+from ics.artifact import InputSpec, input_from_json
+from ics.definition import invoked_by
+from ics.errors import InvalidRequest
+from ics.forecast import Design, Endpoint, Function
+from local import deploy
+from stacks.config import load_config
+
+HASH = "inputs.sha256"
+
+
+@dataclass(frozen=True)
+class Synthesized:
+    """An environment's templates; `models` is what its functions are told of each model."""
+
+    environment: str
+    pipeline: Mapping[str, Any]
+    model: Mapping[str, Any]
+    settings: Mapping[str, str]
+    models: Mapping[str, Any]
+
+    def batch_images(self, model: str) -> int:
+        """How many images a batch holds unless the run is large."""
+        return int(self.models[model]["batch_images"])
+
+    def input_of(self, model: str) -> InputSpec:
+        """What the model takes."""
+        return input_from_json(self.models[model]["input"])
+
+    def chosen(self, model: str | None) -> str:
+        """This model, or the environment's default one.
+
+        Raises:
+            InvalidRequest: there is none of this name; in the words of PlanRun.
+        """
+        if model is not None and model not in self.models:
+            raise InvalidRequest(f"no model {model!r} in this environment; it has: {', '.join(sorted(self.models))}")
+        return model or self.settings["DEFAULT_MODEL"]
+
+    def design(self, model: str) -> Design:
+        """What the cost of a run with this model depends on."""
+        machine = _only(self.pipeline, "AWS::StepFunctions::StateMachine")
+        definition = json.loads(machine["DefinitionString"])
+        functions = {
+            name: _function(self.pipeline, place)
+            for name, place in machine["DefinitionSubstitutions"].items()
+            if name in set(invoked_by(definition))
+        }
+        return Design(definition, functions, int(self.settings["MAX_CONCURRENCY"]), self._endpoint(model))
+
+    def _endpoint(self, model: str) -> Endpoint:
+        name = self.models[model]["endpoint"]
+        (config,) = (
+            one["EndpointConfigName"]
+            for one in _all(self.model, "AWS::SageMaker::Endpoint")
+            if one["EndpointName"] == name
+        )
+        ((variant,),) = (
+            one["ProductionVariants"]
+            for one in _all(self.model, "AWS::SageMaker::EndpointConfig")
+            if one["EndpointConfigName"] == config
+        )
+        return Endpoint(variant["InstanceType"], int(variant["InitialInstanceCount"]))
+
+
+def synthesized(environment: str, state: Path) -> Synthesized:
+    """The environment's templates, kept under `state` as long as nothing changes that they are made of.
+
+    Raises:
+        ConfigError: there is no such environment, or its TOML is wrong.
+        DeployError: the app cannot be synthesized; says why.
+    """
+    load_config(environment)  # says what is wrong with it better than the app's traceback would
+    folder = state / "plan" / environment
+    wanted = deploy.hash_files(ROOT, deploy.INPUTS, sys.version)
+    kept = folder / HASH
+    if not kept.is_file() or kept.read_text() != wanted:
+        _synthesize(environment, folder)
+        kept.write_text(wanted)
+    pipeline, model = (
+        json.loads((folder / f"ics-{environment}-{stack}.template.json").read_text("utf-8"))
+        for stack in ("pipeline", "model")
+    )
+    machine = _only(pipeline, "AWS::StepFunctions::StateMachine")
+    logical, _ = machine["DefinitionSubstitutions"]["PlanRun"]["Fn::GetAtt"]
+    settings = pipeline["Resources"][logical]["Properties"]["Environment"]["Variables"]
+    return Synthesized(environment, pipeline, model, settings, json.loads(settings["MODELS"]))
+
+
+def _synthesize(environment: str, folder: Path) -> None:
+    """Run the app as the CDK CLI runs it; of what it writes, keep the templates."""
+    context = json.loads((ROOT / "cdk.json").read_text("utf-8"))["context"] | {"env": environment}
+    with tempfile.TemporaryDirectory() as temporary:
+        ran = subprocess.run(
+            [sys.executable, "app.py"],
+            cwd=ROOT,
+            env={
+                **os.environ,
+                "CDK_OUTDIR": temporary,
+                "CDK_CONTEXT_JSON": json.dumps(context),
+                "CDK_VALIDATION": "false",
+                "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "1",
+            },
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if ran.returncode:
+            said = [line for line in ran.stderr.splitlines() if line.strip()]
+            raise deploy.DeployError("\n".join(["environment " + environment + " cannot be synthesized:", *said[-5:]]))
+        folder.mkdir(parents=True, exist_ok=True)
+        for template in Path(temporary).glob("*.template.json"):
+            shutil.copy(template, folder)
+
+
+def _all(template: Mapping[str, Any], kind: str) -> Iterator[Mapping[str, Any]]:
+    return (one["Properties"] for one in template["Resources"].values() if one["Type"] == kind)
+
+
+def _only(template: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    (one,) = _all(template, kind)
+    return one
+
+
+def _function(template: Mapping[str, Any], place: Mapping[str, Any]) -> Function:
+    properties = template["Resources"][place["Fn::GetAtt"][0]]["Properties"]
+    return Function(properties["MemorySize"], properties["Architectures"][0], properties["Timeout"])

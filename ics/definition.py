@@ -1,0 +1,100 @@
+"""What a state machine's definition says of a run that goes well: its states, what they cost, what history they write.
+
+Sources: AWS Step Functions Developer Guide, "Quotas" and "Using Map state in Distributed mode"; API reference,
+HistoryEvent; pricing page: a Standard execution pays each state that is entered, and one transition for each child
+execution that a distributed Map starts. What happens in a child is no transition and no event of its parent.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ics.errors import InvalidDefinition
+
+# Events of a state that succeeds, by type. A Task: entered, scheduled, started, succeeded, exited. A Map in distributed
+# mode: entered, started, its Map run started and succeeded, succeeded, exited.
+_EVENTS = {"Task": 5, "Map": 6, "Choice": 2, "Pass": 2, "Succeed": 2, "Wait": 2}
+_OF_THE_EXECUTION = 2  # started, succeeded
+_LAMBDA = "arn:aws:states:::lambda:invoke"
+_SNS = "arn:aws:states:::sns:publish"
+
+State = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """One way through a definition, from its start to its success: the states by name, in order."""
+
+    states: Mapping[str, State]
+
+    @property
+    def functions(self) -> list[str]:
+        """The Lambda functions invoked, by the placeholder that the definition has for each."""
+        return [name for state in self.states.values() for name in _invoked(state)]
+
+    @property
+    def published(self) -> int:
+        """Messages published to SNS."""
+        return sum(state.get("Resource") == _SNS for state in self.states.values())
+
+    @property
+    def events(self) -> int:
+        """Events that a Standard execution writes on this way, whatever its distributed Maps work through."""
+        return _OF_THE_EXECUTION + sum(_EVENTS[state["Type"]] for state in self.states.values())
+
+    def child(self) -> "Walk":
+        """The way through the item processor of the only distributed Map on this way.
+
+        Raises:
+            InvalidDefinition: there is not exactly one, or its children are not Express.
+        """
+        maps = [state for state in self.states.values() if state["Type"] == "Map"]
+        if len(maps) != 1 or maps[0]["ItemProcessor"]["ProcessorConfig"] != {
+            "Mode": "DISTRIBUTED",
+            "ExecutionType": "EXPRESS",
+        }:
+            raise InvalidDefinition("expected one distributed Map with Express children on the way to success")
+        return walk(maps[0]["ItemProcessor"])
+
+
+def walk(definition: Mapping[str, Any]) -> Walk:
+    """The way of a run that goes well: no Catch is taken, and of a Choice the first branch that leads to success.
+
+    Raises:
+        InvalidDefinition: no way leads to success.
+    """
+    found = _way(definition["States"], definition["StartAt"], ())
+    if found is None:
+        raise InvalidDefinition(f"no way leads from {definition['StartAt']} to success")
+    return Walk({name: definition["States"][name] for name in found})
+
+
+def invoked_by(definition: Mapping[str, Any]) -> Iterator[str]:
+    """The functions that a definition invokes on any way, those of its Maps included, by their placeholders."""
+    for state in definition["States"].values():
+        yield from _invoked(state)
+        if "ItemProcessor" in state:
+            yield from invoked_by(state["ItemProcessor"])
+
+
+def _invoked(state: State) -> Iterator[str]:
+    if state.get("Resource") == _LAMBDA:
+        yield str(state["Parameters"]["FunctionName"]).removeprefix("${").removesuffix("}")
+
+
+def _way(states: Mapping[str, State], name: str, before: tuple[str, ...]) -> tuple[str, ...] | None:
+    way = (*before, name)
+    state = states[name]
+    if state["Type"] == "Succeed" or state.get("End"):
+        return way
+    ways = (_way(states, following, way) for following in _following(state) if following not in way)
+    return next((found for found in ways if found is not None), None)
+
+
+def _following(state: State) -> Iterator[str]:
+    if state["Type"] == "Choice":
+        yield from (choice["Next"] for choice in state["Choices"])
+        if "Default" in state:
+            yield state["Default"]
+    elif "Next" in state:
+        yield state["Next"]

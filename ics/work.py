@@ -1,0 +1,125 @@
+"""What each function of the pipeline does in one invocation: requests, and the seconds that it is paid for.
+
+The requests are those that the handlers make; a test holds them to the calls of a real run. The times are assumptions,
+each with its source, and part of every prediction.
+"""
+
+import math
+from dataclasses import dataclass
+
+from ics.wire import MAX_BODY, MAX_LINES
+
+ONE_CPU = 1769
+"""MiB of memory at which Lambda gives a function one processor; less gives a share of it (Lambda Developer Guide,
+"Configure Lambda function memory")."""
+
+LIST_PAGE = 1_000
+"""Keys of one answer of ListObjectsV2."""
+
+READERS = 8
+"""Images that SerializeImageData reads at once."""
+
+RECEIPT_READERS = 32
+"""Receipts that SummarizeRun reads at once."""
+
+# CPU milliseconds an image on one processor, measured on 2.5 GHz: parsing and staging an answer; making a row; a line
+# of a listing; and, a receipt, reducing it.
+ANSWER_MS, ROW_MS, LISTED_MS, RECEIPT_MS = 0.04, 0.08, 0.015, 0.1
+
+LOG_BYTES = 700
+"""Of one invocation: Lambda's START, END and REPORT lines, and the function's own one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """Milliseconds that a prediction assumes.
+
+    `decode`: CPU time of one image in SerializeImageData, of about a megapixel (measured: 12 megapixels as JPEG take
+    17 to 33 ms, a small PNG 0.1 ms). `infer`: time of one image in the endpoint, on one processor. `request`: one
+    request to S3 or to the endpoint within the region (the S3 User Guide says "roughly 100-200 milliseconds" of small
+    objects; warm connections measure 20 to 60). `start`: a function's first invocation, which is paid for, too.
+    """
+
+    decode: float = 10.0
+    infer: float = 5.0
+    request: float = 40.0
+    start: float = 400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """A run: `objects` are read from S3 for its images (shards hold many); `listed` images come from a listing.
+
+    `image_bytes` are those of one image as it is sent to the model, `manifest` whether the images come from one.
+    """
+
+    images: int
+    batches: int
+    objects: int
+    image_bytes: int
+    listed: int = 0
+    manifest: bool = False
+
+    @property
+    def batch(self) -> int:
+        """Images of a full batch."""
+        return math.ceil(self.images / self.batches)
+
+    @property
+    def bodies(self) -> int:
+        """Request bodies of a full batch."""
+        return math.ceil(self.batch / min(MAX_LINES, max(1, MAX_BODY // self.image_bytes)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """One invocation: S3 requests by kind, requests to the endpoint, and milliseconds of CPU and of waiting."""
+
+    gets: float = 0.0
+    puts: float = 0.0
+    lists: float = 0.0
+    invokes: float = 0.0
+    cpu_ms: float = 0.0
+    wait_ms: float = 0.0
+
+    def seconds(self, memory: int) -> float:
+        """How long it takes with `memory` MiB: its CPU time at the function's share of a processor, and its waits."""
+        return (self.cpu_ms / min(1.0, memory / ONE_CPU) + self.wait_ms) / 1000
+
+
+def work_of(load: Load, times: Times) -> dict[str, Work]:
+    """The work of one invocation of each function on the way to success, by its name in the definition."""
+    images, bodies, request = load.batch, load.bodies, times.request
+    read = load.objects / load.batches
+    pages = math.ceil(load.listed / LIST_PAGE)
+    # Reading overlaps with decoding, but for the first image; where it takes longer, it is what counts.
+    slow_reads = max(0.0, read * request / READERS - images * times.decode)
+    return {
+        "PlanRun": Work(
+            lists=pages,
+            gets=int(load.manifest),
+            puts=2,
+            cpu_ms=load.images * LISTED_MS,
+            wait_ms=(3 * pages + load.manifest + 2) * request,  # a page of a thousand keys takes as long as three
+        ),
+        "SerializeImageData": Work(
+            gets=1 + read,
+            puts=bodies + 1,
+            cpu_ms=images * times.decode,
+            wait_ms=(2 + bodies + 1) * request + slow_reads,
+        ),
+        "ClassifyImage": Work(
+            gets=bodies,
+            puts=bodies,
+            invokes=bodies,
+            cpu_ms=images * ANSWER_MS,
+            wait_ms=3 * bodies * request + images * times.infer,
+        ),
+        "FilterLowConfidence": Work(gets=1 + bodies, puts=2, cpu_ms=images * ROW_MS, wait_ms=(3 + bodies) * request),
+        "SummarizeRun": Work(
+            gets=load.batches,
+            puts=1,
+            cpu_ms=load.batches * RECEIPT_MS,
+            wait_ms=(math.ceil(load.batches / RECEIPT_READERS) + 1) * request,
+        ),
+    }
