@@ -6,6 +6,7 @@ from cli import (
     environment_commands,
     model_commands,
     plan_command,
+    policy_commands,
     result_commands,
     run_commands,
     runs,
@@ -19,7 +20,15 @@ from ics.errors import InvalidArtifact, InvalidDefinition, InvalidPrices, Reques
 from local import control, deploy
 from stacks.config import ConfigError
 
-COMMANDS = (environment_commands, run_commands, result_commands, plan_command, model_commands, training_commands)
+COMMANDS = (
+    environment_commands,
+    run_commands,
+    result_commands,
+    plan_command,
+    model_commands,
+    policy_commands,
+    training_commands,
+)
 """The modules whose commands `app` holds: to import them is to add them."""
 
 

@@ -79,12 +79,16 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What ICS decides about one image, and why. `reason` is None for an accepted image."""
+    """What ICS decides about one image, and why. `reason` is None for an accepted image.
+
+    `threshold` is the one that was applied, None where the image did not get so far.
+    """
 
     image: ImageRef
     decision: Decision
     reason: str | None
     prediction: Prediction | None
+    threshold: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,8 @@ class Batch:
     """One child of the Map: some lines of a run's images.jsonl, and how to judge them.
 
     `offset` and `length` are bytes of images.jsonl; `started` is the run's start, ISO 8601 UTC, on which the rows' date
-    partition depends (so that a batch judged after midnight still lands beside its siblings).
+    partition depends (so that a batch judged after midnight still lands beside its siblings). `threshold` is the run's
+    global one; `policy` is the version of its routing policy.
     """
 
     run: str
@@ -102,6 +107,7 @@ class Batch:
     batch: int
     offset: int
     length: int
+    policy: str = ""
 
     @property
     def date(self) -> str:

@@ -20,6 +20,9 @@ _MAX_CAUSE = 2_000
 # What a person can do about each reason.
 ADVICE: Mapping[str, str] = {
     "BelowThreshold": "the model is not sure enough: look at the image and decide",
+    "MarginTooSmall": "the two best answers are too close: look at the image and decide",
+    "WatchedLabel": "the routing policy watches this label: look at the image now",
+    "Quarantined": "the routing policy hides this label: a reviewer looks, then `ics quarantine release`",
     "NothingRead": "the model read no character: look at the image, whether there is a line on it",
     "EmptyObject": "the object has zero bytes: upload it again",
     "NotAnImage": "the content is no image, whatever its name says: check who uploaded it",
@@ -71,6 +74,7 @@ def text(environment: str, summary: Mapping[str, Any]) -> str:
     if summary["planned"]:
         lines += [
             f"  model      {summary['model']}, threshold {summary['threshold']:g}, mode {summary['mode']}",
+            f"  policy     {summary.get('policy') or '-'}",
             f"  planned    {summary['planned']:,}",
             f"  accepted   {summary['accepted']:,}",
             f"  uncertain  {summary['uncertain']:,}",
@@ -86,7 +90,7 @@ def text(environment: str, summary: Mapping[str, Any]) -> str:
         attention = summary["planned"] - summary["accepted"]
         named = len(summary["worst"])
         lines.append(f"The worst {named} of {attention:,}:" if attention > named else "The images:")
-        lines += [_image_line(row, summary["threshold"]) for row in summary["worst"]]
+        lines += [_image_line({"threshold": summary["threshold"], **row}) for row in summary["worst"]]
         lines.append("")
     lines.append("Where to look:")
     lines += [f"  {name:<10} {place}" for name, place in summary["links"].items()]
@@ -123,13 +127,14 @@ def _advice(reason: str) -> str:
     return ADVICE.get(reason, "see the rows and the function's log")
 
 
-def _image_line(row: Mapping[str, Any], threshold: float) -> str:
+def _image_line(row: Mapping[str, Any]) -> str:
     if row["label"] is None:
         said = f"{row['decision']}: {row['reason']}"
     elif row["reason"] == "NothingRead":
         said = f"{row['decision']}: nothing read"
     else:
-        said = f"{row['decision']}: {row['label']!r} at {shown(row['confidence'])}, threshold {threshold:g}"
+        why = f"threshold {row['threshold']:g}" if row["reason"] == "BelowThreshold" else row["reason"]
+        said = f"{row['decision']}: {row['label']!r} at {shown(row['confidence'])}, {why}"
     return f"  {said}\n      {_printable(row['s3_uri'], _MAX_URI)}"
 
 

@@ -8,6 +8,7 @@ IcsError
 │   ├── SourceUnsafe        the source is a bucket that ICS writes to
 │   ├── EmptySource         the source holds no image
 │   ├── InvalidManifest     a manifest's line cannot be understood; the message names the line
+│   ├── InvalidPolicy       the routing policy cannot be understood; the message names the key
 │   └── RunTooLarge         more images than one run can hold
 ├── ImageError              one image cannot be classified; its row is `failed` with this name
 │   ├── EmptyObject         zero bytes
@@ -72,6 +73,10 @@ class InvalidManifest(RequestError):
     def __init__(self, line: int, problem: str) -> None:
         super().__init__(f"line {line}: {problem}")
         self.line = line
+
+
+class InvalidPolicy(RequestError):
+    """The routing policy, `policy.toml`, cannot be understood."""
 
 
 class RunTooLarge(RequestError):

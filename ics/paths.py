@@ -4,6 +4,7 @@ Working bucket (expires in days):
 
     runs/<run>/images.jsonl                         a line an image
     runs/<run>/plan.jsonl                           a line a batch
+    runs/<run>/policy.json                          what of the routing policy applies to the run
     runs/<run>/staging/<batch>/images.jsonl         a line an image: what became of it, and where it was put
     runs/<run>/staging/<batch>/body-<n>.jsonl       a request body for the model
     runs/<run>/predictions/<batch>/body-<n>.jsonl   the model's answer to it, a line an image
@@ -13,10 +14,14 @@ Results bucket (the record):
 
     results/model=<m>/dt=<start date>/run=<id>/batch-<n>.jsonl
     runs/<run>/summary.json
+    policy/policy.toml                              the routing policy, put there by people
     capture/...                                     what the endpoint was asked and answered, written by SageMaker
 """
 
 from ics.contracts import Batch
+
+POLICY = "policy/policy.toml"
+"""The environment's routing policy."""
 
 
 def images(run: str) -> str:
@@ -27,6 +32,11 @@ def images(run: str) -> str:
 def plan(run: str) -> str:
     """The batches of a run, a line each: what the Map reads."""
     return f"runs/{run}/plan.jsonl"
+
+
+def policy(run: str) -> str:
+    """What of the routing policy applies to a run, from its start to its end."""
+    return f"runs/{run}/policy.json"
 
 
 def staged_images(batch: Batch) -> str:

@@ -55,7 +55,8 @@ def result_row(verdict: Verdict, batch: Batch, sent: Sent | None, decided_at: st
         "alternatives": prediction.get("alternatives", ()),
         "boxes": prediction.get("boxes", ()),
         "text": prediction.get("text"),
-        "threshold": batch.threshold,
+        "threshold": batch.threshold if verdict.threshold is None else verdict.threshold,
+        "policy": batch.policy,
         "run": batch.run,
         "batch": batch.batch,
         "inference_id": sent.inference_id if sent else None,
@@ -174,7 +175,7 @@ def _count(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def _brief(row: Mapping[str, Any]) -> dict[str, Any]:
-    brief = {name: row[name] for name in ("s3_uri", "decision", "reason", "label", "confidence")}
+    brief = {name: row[name] for name in ("s3_uri", "decision", "reason", "label", "confidence", "threshold")}
     if brief["label"] is not None:
         brief["label"] = brief["label"][:_MAX_BRIEF_LABEL]
     return brief

@@ -52,25 +52,22 @@ Source = Images | Prefix | Manifest
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """A checked request, with every default filled in. `tolerated_percent` counts in tolerant mode only."""
+    """A checked request. `tolerated_percent` counts in tolerant mode only; `threshold` is None where it names none."""
 
     source: Source
     model: str
-    threshold: float
+    threshold: float | None
     mode: Mode
     tolerated_percent: float
 
 
-def parse_request(
-    request: Mapping[str, Any], *, models: Iterable[str], default_model: str, default_threshold: float
-) -> RunRequest:
-    """Check a request and fill in what it leaves out.
+def parse_request(request: Mapping[str, Any], *, models: Iterable[str], default_model: str) -> RunRequest:
+    """Check a request and fill in what it leaves out, but for the threshold, which the routing policy may name.
 
     Args:
         request: the execution's input.
         models: the names of the environment's models.
         default_model: the model where the request names none.
-        default_threshold: the confidence from which an answer is accepted where the request names none.
 
     Raises:
         InvalidRequest: says which key is wrong and what is allowed.
@@ -96,7 +93,7 @@ def parse_request(
     return RunRequest(
         source=_parse_source(given[0], request[given[0]]),
         model=model,
-        threshold=_number(request, "threshold", default_threshold, 0.0, 1.0),
+        threshold=_number(request, "threshold", 0.0, 0.0, 1.0) if "threshold" in request else None,
         mode=cast("Mode", mode),
         tolerated_percent=_number(request, "tolerated_percent", 100.0, 0.0, 100.0),
     )

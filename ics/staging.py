@@ -13,6 +13,7 @@ from typing import Any
 
 from ics.contracts import Batch, ImageRef, Prediction, Verdict, dump_line, prediction_from_json, prediction_to_json
 from ics.errors import ImageError
+from ics.policy import Policy
 from ics.records import Sent, result_row
 from ics.routing import fail, judge
 
@@ -29,7 +30,9 @@ def refused_line(image_id: str, error: ImageError, inference_id: str) -> bytes:
     return dump_line({"id": image_id, "reason": error.reason, "inference_id": inference_id, "line": 1})
 
 
-def judged_rows(staged: bytes, answers: Sequence[bytes], batch: Batch, decided_at: str) -> Iterator[dict[str, Any]]:
+def judged_rows(
+    staged: bytes, answers: Sequence[bytes], batch: Batch, policy: Policy, decided_at: str
+) -> Iterator[dict[str, Any]]:
     """The rows of a batch, in its order: each image judged by its prediction, or failed by its reason.
 
     Raises:
@@ -43,7 +46,7 @@ def judged_rows(staged: bytes, answers: Sequence[bytes], batch: Batch, decided_a
         answer = json.loads(bodies[place["body"]][place["line"]])
         if answer["id"] != image.image_id:
             raise ValueError(f"prediction {place} is of image {answer['id']}, expected {image.image_id}")
-        verdict = _verdict(image, answer, batch.threshold)
+        verdict = _verdict(image, answer, policy)
         yield result_row(verdict, batch, Sent(answer["inference_id"], answer["line"]), decided_at)
 
 
@@ -64,10 +67,10 @@ def failed_rows(
         yield result_row(fail(image, place.get("reason", reason)), batch, None, decided_at)
 
 
-def _verdict(image: ImageRef, answer: dict[str, Any], threshold: float) -> Verdict:
+def _verdict(image: ImageRef, answer: dict[str, Any], policy: Policy) -> Verdict:
     if "reason" in answer:
         return fail(image, answer["reason"])
-    return judge(image, prediction_from_json(answer["prediction"]), threshold)
+    return judge(image, prediction_from_json(answer["prediction"]), policy)
 
 
 def _staged(lines: bytes) -> Iterator[tuple[ImageRef, dict[str, Any]]]:

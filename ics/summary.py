@@ -56,6 +56,7 @@ def summary_of(
         "model": state.get("model"),
         "model_versions": list(reduction.model_versions),
         "threshold": state.get("threshold"),
+        "policy": state.get("policy"),
         "mode": state.get("mode"),
         "planned": planned,
         "accepted": reduction.accepted,

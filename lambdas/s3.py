@@ -181,6 +181,14 @@ def read_working(key: str) -> bytes | None:
         return None
 
 
+def read_results(key: str) -> bytes | None:
+    """An object of the results bucket, or None where there is none."""
+    try:
+        return obstore.get(store(settings().results_bucket), key).bytes().to_bytes()
+    except FileNotFoundError:
+        return None
+
+
 def write_working(key: str, content: bytes) -> None:
     """Write a file of the run to the working bucket."""
     obstore.put(store(settings().working_bucket), key, content, use_multipart=False)

@@ -53,7 +53,11 @@ class Functions(Construct):
             seconds=900,
             memory=1024,
             settings="WORKING_BUCKET RESULTS_BUCKET MODELS DEFAULT_MODEL THRESHOLD BATCH_SOURCE_BYTES MAX_CONCURRENCY",
-            rights=[*read_manifests, *write(buckets.working, "runs/*", parts=True)],  # images.jsonl is streamed
+            rights=[
+                *read_manifests,
+                *read(buckets.results, "policy/*"),
+                *write(buckets.working, "runs/*", parts=True),  # images.jsonl is streamed
+            ],
         )
         self._add(
             "SerializeImageData",

@@ -1,10 +1,12 @@
 """FilterLowConfidence: judge each prediction of a batch, write its rows and its receipt."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from ics import paths
-from ics.contracts import batch_from
+from ics.contracts import DECISIONS, batch_from
+from ics.policy import Policy, policy_from_json
 from ics.staging import judged_rows
 from lambdas.runtime import log, now
 from lambdas.s3 import read_working, write_rows
@@ -15,6 +17,15 @@ def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
     batch = batch_from(event)
     staged = read_working(paths.staged_images(batch)) or b""
     answers = [read_working(paths.predictions(batch, body)) or b"" for body in range(event["staged"]["bodies"])]
-    done = write_rows(batch, judged_rows(staged, answers, batch, now()))
-    log("judged", **{name: done[name] for name in ("run", "batch", "images", "accepted", "uncertain", "failed")})
+    done = write_rows(batch, judged_rows(staged, answers, batch, _policy_of(batch.run), now()))
+    log("judged", **{name: done[name] for name in ("run", "batch", "images", *DECISIONS)})
     return {"images": done["images"]}
+
+
+@lru_cache(maxsize=8)
+def _policy_of(run: str) -> Policy:
+    """The run's policy, which PlanRun wrote before any batch."""
+    found = read_working(paths.policy(run))
+    if found is None:
+        raise FileNotFoundError(f"{paths.policy(run)} is gone from the working bucket")
+    return policy_from_json(found)

@@ -9,8 +9,10 @@ from ics import paths
 from ics.batches import BatchCutter
 from ics.contracts import dump_line
 from ics.errors import EmptySource
+from ics.policy import parse_policy, policy_to_json
 from ics.request import parse_request
 from lambdas.runtime import log, settings, store
+from lambdas.s3 import read_results, write_working
 from lambdas.sources import describe, images_of
 
 
@@ -21,8 +23,11 @@ def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
         event["request"],
         models=config.models,
         default_model=config.default_model,
-        default_threshold=config.threshold,
     )
+    policy = parse_policy(read_results(paths.POLICY) or b"").applied(
+        request.model, requested=request.threshold, default=config.threshold
+    )
+    write_working(paths.policy(run), policy_to_json(policy))
     cutter = BatchCutter(config.models[request.model].batch_images, config.batch_source_bytes)
     working = store(config.working_bucket)
     with obstore.open_writer(working, paths.images(run), buffer_size=8 * 1024 * 1024) as images:
@@ -41,7 +46,8 @@ def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
         "run": run,
         "started": event["started"],
         "model": request.model,
-        "threshold": request.threshold,
+        "threshold": policy.threshold,
+        "policy": policy.version,
         "mode": request.mode,
         "tolerated_percent": request.tolerated_percent,
         "planned": cutter.images,

@@ -49,6 +49,7 @@ def _receipts(state: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 def _lost(state: Mapping[str, Any], number: int) -> Mapping[str, Any]:
     plan = (read_working(state["plan"]["key"]) or b"").splitlines()
-    batch = Batch(**{name: state[name] for name in ("started", "model", "threshold")}, **json.loads(plan[number]))
+    shared = ("started", "model", "threshold", "policy")
+    batch = Batch(**{name: state[name] for name in shared}, **json.loads(plan[number]))
     log("batch lost", "ERROR", run=batch.run, batch=number)
     return write_rows(batch, failed_rows(read_batch(batch), b"", batch, "BatchLost", now()))

@@ -37,6 +37,8 @@ RIGHTS = {
     "PlanRun": {
         "images": {"s3:ListBucket"},
         "images/*": {"s3:GetObject"},
+        "results": {"s3:ListBucket"},
+        "results/policy/*": {"s3:GetObject"},
         "working/runs/*": WRITE | {"s3:AbortMultipartUpload"},
     },
     "SerializeImageData": {

@@ -80,7 +80,7 @@ def read_request(body: bytes) -> str:
     except (ValueError, RecursionError):
         return "not JSON"
     try:
-        request = parse_request(value, models=["digits"], default_model="digits", default_threshold=0.94)
+        request = parse_request(value, models=["digits"], default_model="digits")
     except InvalidRequest as error:
         assert len(str(error)) < 1_000
         return type(error).__name__

@@ -102,7 +102,7 @@ def test_every_example_is_valid_and_accepted(example: Path) -> None:
 
 
 def _parse(request: Any) -> None:
-    parse_request(request, models=("digits",), default_model="digits", default_threshold=0.94)
+    parse_request(request, models=("digits",), default_model="digits")
 
 
 _uri = st.sampled_from(

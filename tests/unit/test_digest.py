@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ics import digest, errors
 from ics.digest import ADVICE, MAX_MESSAGE, MAX_SUBJECT
-from ics.routing import BELOW_THRESHOLD, NOTHING_READ
+from ics.routing import NEEDS_A_PERSON
 
 SUMMARY = {
     "run": "shelf-7",
@@ -19,6 +19,7 @@ SUMMARY = {
     "model": "digits",
     "model_versions": ["v1"],
     "threshold": 0.94,
+    "policy": "0123456789ab",
     "mode": "strict",
     "planned": 1204,
     "accepted": 1201,
@@ -85,6 +86,7 @@ ICS prod: run shelf-7 FAILED
 ImagesNeedAttention: 2 uncertain, 1 failed of 1,204 images need a person; summary: s3://results/runs/shelf-7/summary.json
 
   model      digits, threshold 0.94, mode strict
+  policy     0123456789ab
   planned    1,204
   accepted   1,201
   uncertain  2
@@ -191,6 +193,4 @@ def test_every_reason_has_advice() -> None:
     def names(kind: type) -> set[str]:
         return {one.__name__ for one in kind.__subclasses__()}
 
-    assert names(errors.ImageError) | names(errors.BatchError) | {BELOW_THRESHOLD, NOTHING_READ, "BatchLost"} == set(
-        ADVICE
-    )
+    assert names(errors.ImageError) | names(errors.BatchError) | set(NEEDS_A_PERSON) | {"BatchLost"} == set(ADVICE)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from ics.batches import MAX_BATCHES
 from ics.contracts import DECISIONS, Alternative, Batch, Box, ImageRef, Prediction
 from ics.errors import NotReconciled, TruncatedImage
+from ics.policy import Policy
 from ics.records import (
     WORST,
     Reduction,
@@ -23,7 +24,7 @@ from ics.records import (
 )
 from ics.routing import fail, judge
 
-BATCH = Batch("run-1", "2026-02-03T23:59:59Z", "digits", 0.94, 7, 0, 100)
+BATCH = Batch("run-1", "2026-02-03T23:59:59Z", "digits", 0.94, 7, 0, 100, policy="0123456789ab")
 IMAGE = ImageRef("b", "k.png", "e1", "v1")
 # design.md, "Result row"
 ROW_KEYS = [
@@ -40,6 +41,7 @@ ROW_KEYS = [
     "boxes",
     "text",
     "threshold",
+    "policy",
     "run",
     "batch",
     "inference_id",
@@ -50,7 +52,7 @@ ROW_KEYS = [
 
 def test_a_row_has_exactly_the_keys_of_the_contract() -> None:
     prediction = Prediction("7", 0.99, (Alternative("1", 0.01),), (Box("7", 0.9, 0, 0, 1, 1),), "7", "v2")
-    row = result_row(judge(IMAGE, prediction, 0.94), BATCH, Sent("abc-7-0", 3), "2026-02-04T00:00:01Z")
+    row = result_row(judge(IMAGE, prediction, Policy(0.94)), BATCH, Sent("abc-7-0", 3), "2026-02-04T00:00:01Z")
     assert list(row) == ROW_KEYS
     assert row == {
         "image_id": IMAGE.image_id,
@@ -66,6 +68,7 @@ def test_a_row_has_exactly_the_keys_of_the_contract() -> None:
         "boxes": ({"label": "7", "confidence": 0.9, "left": 0, "top": 0, "width": 1, "height": 1},),
         "text": "7",
         "threshold": 0.94,
+        "policy": "0123456789ab",
         "run": "run-1",
         "batch": 7,
         "inference_id": "abc-7-0",
@@ -80,7 +83,7 @@ def test_a_row_has_exactly_the_keys_of_the_contract() -> None:
 
 
 def test_label_0_and_confidence_0_are_values() -> None:
-    row = result_row(judge(IMAGE, Prediction("0", 0.0), 0.0), BATCH, None, "now")
+    row = result_row(judge(IMAGE, Prediction("0", 0.0), Policy(0.0)), BATCH, None, "now")
     assert (row["decision"], row["label"], row["confidence"]) == ("accepted", "0", 0.0)
 
 
@@ -108,6 +111,7 @@ ROWS = st.builds(
         "reason": None if decision == "accepted" else reason,
         "label": None if decision == "failed" else label,
         "confidence": None if decision == "failed" else confidence,
+        "threshold": 0.94,
         "model_version": "" if decision == "failed" else f"v{label}",
     },
     st.sampled_from(DECISIONS),
@@ -142,14 +146,21 @@ def _fields(reduction: Reduction) -> dict:
 
 def test_the_worst_come_first_flagged_then_failed_then_the_least_sure() -> None:
     def row(decision: str, confidence: float | None, key: str) -> dict:
-        fields = {"decision": decision, "confidence": confidence, "s3_uri": key, "reason": "R", "model_version": "v"}
+        fields = {
+            "decision": decision,
+            "confidence": confidence,
+            "s3_uri": key,
+            "reason": "R",
+            "model_version": "v",
+            "threshold": 0.5,
+        }
         return {**fields, "label": None if confidence is None else "0" * 300}
 
     rows = [row("uncertain", number / 100, f"u{number:02}") for number in range(20, 0, -1)]
     rows += [row("failed", None, "f"), row("flagged", 0.99, "g"), row("accepted", 1.0, "a"), row("uncertain", 0.0, "z")]
     worst = receipt(BATCH, rows)["worst"]
     assert [one["s3_uri"] for one in worst] == ["g", "f", "z", *(f"u{number:02}" for number in range(1, WORST - 2))]
-    assert all(set(one) == {"s3_uri", "decision", "reason", "label", "confidence"} for one in worst)
+    assert all(set(one) == {"s3_uri", "decision", "reason", "label", "confidence", "threshold"} for one in worst)
     assert max(len(one["label"] or "") for one in worst) == 200
 
 

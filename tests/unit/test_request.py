@@ -16,11 +16,11 @@ from ics.request import Images, Manifest, Prefix, RunRequest, parse_manifest, pa
 
 
 def parsed(**request) -> RunRequest:
-    return parse_request(request, models=["letters", "digits"], default_model="digits", default_threshold=0.94)
+    return parse_request(request, models=["letters", "digits"], default_model="digits")
 
 
 def test_what_is_left_out_is_filled_in() -> None:
-    assert parsed(prefix="s3://b/in/") == RunRequest(Prefix("b", "in/"), "digits", 0.94, "strict", 100.0)
+    assert parsed(prefix="s3://b/in/") == RunRequest(Prefix("b", "in/"), "digits", None, "strict", 100.0)
 
 
 def test_everything_can_be_said() -> None:
@@ -111,7 +111,7 @@ def test_a_refusal_says_what_to_do(request_, says: str) -> None:
 @pytest.mark.parametrize("request_", [None, [], "s3://b/k", 7])
 def test_a_request_is_an_object(request_) -> None:
     with pytest.raises(InvalidRequest, match="must be a JSON object"):
-        parse_request(request_, models=["digits"], default_model="digits", default_threshold=0.94)
+        parse_request(request_, models=["digits"], default_model="digits")
 
 
 # --- manifests
