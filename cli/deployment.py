@@ -35,6 +35,7 @@ class Deployment:
     alert_topic: str
     state_machine: str
     models: tuple[str, ...]
+    reviewer_role: str
     training_role: str | None = None
 
     @cached_property
@@ -141,6 +142,7 @@ def connect(name: str, state: Path) -> Deployment:
         alert_topic=outputs["AlertTopicArn"],
         state_machine=outputs["StateMachineArn"],
         models=tuple(outputs["Models"].split(",")),
+        reviewer_role=outputs["ReviewerRoleArn"],
         training_role=outputs.get("TrainingRoleArn"),
     )
 

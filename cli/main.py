@@ -7,6 +7,8 @@ from cli import (
     model_commands,
     plan_command,
     policy_commands,
+    quarantine,
+    quarantine_commands,
     result_commands,
     run_commands,
     runs,
@@ -27,6 +29,7 @@ COMMANDS = (
     plan_command,
     model_commands,
     policy_commands,
+    quarantine_commands,
     training_commands,
 )
 """The modules whose commands `app` holds: to import them is to add them."""
@@ -44,6 +47,7 @@ def main() -> None:
         deploy.DeployError,
         ConfigError,
         InvalidArtifact,
+        quarantine.QuarantineError,
     ) as error:
         show.problem(str(error))
     except (RequestError, InvalidPrices, InvalidDefinition) as error:

@@ -34,9 +34,12 @@ ADVICE: Mapping[str, str] = {
     "ObjectNotFound": "deleted between plan and read, or never there: check the source",
     "ObjectChanged": "overwritten during the run: run it again",
     "ObjectArchived": "in Glacier or Deep Archive: restore it (s3:RestoreObject), then run again",
-    "AccessDenied": "ICS may not read it: check the bucket policy, the key policy and source_buckets",
+    "AccessDenied": "ICS may not read it: is it in quarantine (`ics quarantine list`)? Else check the bucket policy, "
+    "the key policy and source_buckets",
     "ReadFailed": "S3 did not answer after retries: run it again",
     "ModelRefused": "the model refuses this image alone: look at the endpoint's log",
+    "QuarantineFailed": "it should be hidden, but S3 did not take its tag: everyone can read it still; hide it by hand",
+    "TagFailed": "accepted, but S3 did not take its label as tag: free one of its ten tags, check rights, run it again",
     "EndpointThrottled": "the endpoint was over capacity after retries: add instances or lower max_concurrency",
     "EndpointUnavailable": "the endpoint did not answer after retries: look at its log and its alarms, then run again",
     "EndpointRefused": "the endpoint refused the request: check that it exists and is in service",

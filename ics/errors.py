@@ -23,7 +23,9 @@ IcsError
 │   ├── ObjectArchived      in an archive storage class: it must be restored before it can be read
 │   ├── AccessDenied        ICS has no right to read the object
 │   ├── ReadFailed          S3 did not answer, after retries
-│   └── ModelRefused        the model refuses this image and no other of its body
+│   ├── ModelRefused        the model refuses this image and no other of its body
+│   ├── QuarantineFailed    the image should be hidden, but its tag could not be set: it is readable still
+│   └── TagFailed           accepted, but its label could not be set as its tag
 ├── BatchError              a whole batch cannot be classified; its rows are `failed` with this name
 │   ├── EndpointThrottled   the endpoint is over capacity (retried)
 │   ├── EndpointUnavailable the endpoint is down, broken or timing out (retried)
@@ -142,6 +144,14 @@ class ReadFailed(ImageError):
 
 class ModelRefused(ImageError):
     """The model refuses this image alone."""
+
+
+class QuarantineFailed(ImageError):
+    """The image should be in quarantine, but its tag or its record could not be written."""
+
+
+class TagFailed(ImageError):
+    """The image is accepted, but its label could not be written as its tag."""
 
 
 class BatchError(IcsError):

@@ -15,6 +15,8 @@ Results bucket (the record):
     results/model=<m>/dt=<start date>/run=<id>/batch-<n>.jsonl
     runs/<run>/summary.json
     policy/policy.toml                              the routing policy, put there by people
+    quarantine/<image id>.json                      an image in quarantine
+    audit/quarantine/<image id>/<time>-released.json    who released it, when and why
     capture/...                                     what the endpoint was asked and answered, written by SageMaker
 """
 
@@ -77,3 +79,17 @@ def rows(batch: Batch) -> str:
 def summary(run: str) -> str:
     """A run's summary."""
     return f"runs/{run}/summary.json"
+
+
+QUARANTINE = "quarantine/"
+"""The prefix under which the images in quarantine are listed."""
+
+
+def quarantined(image_id: str) -> str:
+    """The entry of an image in quarantine."""
+    return f"{QUARANTINE}{image_id}.json"
+
+
+def released(image_id: str, at: str) -> str:
+    """The record of a release; `at` is ISO 8601 UTC."""
+    return f"audit/quarantine/{image_id}/{at}-released.json"

@@ -18,7 +18,8 @@ from urllib.parse import quote, urlsplit
 MAX_RESPONSE = 64 * 1024 * 1024
 """Bytes of an answer's body; more are not read."""
 
-_connections: dict[str, http.client.HTTPConnection] = {}
+_connections: dict[str, list[http.client.HTTPConnection]] = {}
+"""By origin, those that are open and in nobody's use: threads take one each, and give it back."""
 
 
 class ResponseTooLarge(OSError):
@@ -78,7 +79,7 @@ def request(
     )  # fmt: skip
     target = f"{parts.path or '/'}?{search}" if search else parts.path or "/"
     origin = f"{parts.scheme}://{parts.netloc}"
-    kept = _connections.pop(origin, None)
+    kept = _free(origin)
     if kept is not None:
         try:
             return _send(kept, origin, method, target, signed, body, timeout)
@@ -131,6 +132,13 @@ def _encoded(text: str) -> str:
     return quote(text, safe="")
 
 
+def _free(origin: str) -> http.client.HTTPConnection | None:
+    try:
+        return _connections.get(origin, []).pop()
+    except IndexError:
+        return None
+
+
 def _send(
     connection: http.client.HTTPConnection,
     origin: str,
@@ -152,6 +160,6 @@ def _send(
     except BaseException:
         connection.close()
         raise
-    if not answer.will_close and _connections.setdefault(origin, connection) is not connection:
-        connection.close()  # another thread has kept one meanwhile
+    if not answer.will_close:
+        _connections.setdefault(origin, []).append(connection)
     return Response(answer.status, {name.lower(): value for name, value in answer.getheaders()}, content)

@@ -3,9 +3,11 @@
 from typing import Any
 
 import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from ics.tagging import QUARANTINE_TAG, REVIEWER_TAG
 from stacks.acknowledge import acknowledge
 from stacks.config import DeployConfig
 
@@ -15,7 +17,7 @@ WORKING_DAYS = 3
 
 
 class Buckets(Construct):
-    """`images`: what people upload; `results`: results/, runs/, capture/, training/; `working`: runs/, staging."""
+    """`images`: what people upload; `results`: results/, runs/, capture/, policy/, audit/ ...; `working`: runs/."""
 
     def __init__(self, scope: Construct, construct_id: str, config: DeployConfig) -> None:
         super().__init__(scope, construct_id)
@@ -37,6 +39,7 @@ class Buckets(Construct):
             server_access_logs_bucket=access,
             server_access_logs_prefix="images/",
         )
+        _hide_quarantined(self.images)
         self.results = self._bucket(
             "Results",
             versioned=True,
@@ -78,3 +81,27 @@ class Buckets(Construct):
             object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
             **properties,
         )
+
+
+def _hide_quarantined(images: s3.Bucket) -> None:
+    """Deny what is tagged `ics-quarantine` to all but reviewers: to read it, and to change its tags.
+
+    To set the tag in the first place is not denied: the object does not carry it then.
+    """
+    images.add_to_resource_policy(
+        iam.PolicyStatement(
+            sid="Quarantine",
+            effect=iam.Effect.DENY,
+            principals=[iam.AnyPrincipal()],
+            actions=[
+                "s3:GetObject",
+                "s3:GetObjectVersion",
+                *(f"s3:{does}Object{what}Tagging" for does in ("Delete", "Put") for what in ("", "Version")),
+            ],
+            resources=[images.arn_for_objects("*")],
+            conditions={
+                "StringEquals": {f"s3:ExistingObjectTag/{QUARANTINE_TAG}": "true"},
+                "StringNotEquals": {f"aws:PrincipalTag/{REVIEWER_TAG}": "true"},
+            },
+        )
+    )

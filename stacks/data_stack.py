@@ -8,6 +8,7 @@ from constructs import Construct
 from stacks.alerts import Alerts
 from stacks.buckets import Buckets
 from stacks.config import DeployConfig
+from stacks.reviewer_role import reviewer_role
 from stacks.table import table
 from stacks.training_role import training_role
 
@@ -28,6 +29,8 @@ class DataStack(cdk.Stack):
             "AlertTopicArn": self.alerts.topic.topic_arn,
         }.items():
             cdk.CfnOutput(self, key, value=value)
+        reviewers = reviewer_role(self, "ReviewerRole", self.buckets)
+        cdk.CfnOutput(self, "ReviewerRoleArn", value=reviewers.role_arn)
         if config.training:
             role = training_role(self, "TrainingRole", config, self.buckets)
             cdk.CfnOutput(self, "TrainingRoleArn", value=role.role_arn)

@@ -15,7 +15,7 @@ from ics.artifact import load_spec
 from stacks.buckets import Buckets
 from stacks.config import ROOT, DeployConfig
 from stacks.function import function
-from stacks.rights import read, write
+from stacks.rights import read, tag, write
 
 ONE_CPU = 1769  # MiB of memory at which Lambda gives a function one whole processor
 
@@ -73,14 +73,26 @@ class Functions(Construct):
             settings="WORKING_BUCKET MODELS",
             rights=[*read_runs, *write_runs, self._invoke_endpoints()],
         )
-        for state in ("FilterLowConfidence", "RecordFailure"):
-            self._add(
-                state,
-                seconds=11,
-                memory=512,
-                settings="WORKING_BUCKET RESULTS_BUCKET",
-                rights=[*read_runs, *write_runs, *write_rows],
-            )
+        self._add(
+            "FilterLowConfidence",
+            seconds=11,
+            memory=512,
+            settings="WORKING_BUCKET RESULTS_BUCKET",
+            rights=[
+                *read_runs,
+                *write_runs,
+                *write_rows,
+                *write(buckets.results, "quarantine/*"),
+                *(right for source in sources for right in tag(source)),
+            ],
+        )
+        self._add(
+            "RecordFailure",
+            seconds=11,
+            memory=512,
+            settings="WORKING_BUCKET RESULTS_BUCKET",
+            rights=[*read_runs, *write_runs, *write_rows],
+        )
         self._add(
             "SummarizeRun",
             seconds=900,

@@ -17,6 +17,15 @@ def read(bucket: s3.IBucket, keys: str, *, versions: bool = False) -> list[iam.P
     ]
 
 
+def tag(bucket: s3.IBucket) -> list[iam.PolicyStatement]:
+    """Read and set the tags of any object, of a given version too, and tell a missing object from a forbidden one."""
+    actions = [f"s3:{does}Object{what}Tagging" for does in ("Get", "Put") for what in ("", "Version")]
+    return [
+        iam.PolicyStatement(actions=["s3:ListBucket"], resources=[bucket.bucket_arn]),
+        iam.PolicyStatement(actions=actions, resources=[bucket.arn_for_objects("*")]),
+    ]
+
+
 def write(bucket: s3.IBucket, keys: str, *, parts: bool = False) -> list[iam.PolicyStatement]:
     """Put objects that match `keys`; of several `parts` too, which are taken back where one fails."""
     actions = ["s3:AbortMultipartUpload", "s3:PutObject"] if parts else ["s3:PutObject"]

@@ -1,4 +1,4 @@
-"""FilterLowConfidence: judge each prediction of a batch, write its rows and its receipt."""
+"""FilterLowConfidence: judge each prediction of a batch, mark its images, write its rows and its receipt."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -8,6 +8,7 @@ from ics import paths
 from ics.contracts import DECISIONS, batch_from
 from ics.policy import Policy, policy_from_json
 from ics.staging import judged_rows
+from lambdas.filter_low_confidence.marking import mark
 from lambdas.runtime import log, now
 from lambdas.s3 import read_working, write_rows
 
@@ -17,7 +18,10 @@ def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
     batch = batch_from(event)
     staged = read_working(paths.staged_images(batch)) or b""
     answers = [read_working(paths.predictions(batch, body)) or b"" for body in range(event["staged"]["bodies"])]
-    done = write_rows(batch, judged_rows(staged, answers, batch, _policy_of(batch.run), now()))
+    policy = _policy_of(batch.run)
+    rows = list(judged_rows(staged, answers, batch, policy, now()))
+    mark(rows, policy)
+    done = write_rows(batch, rows)
     log("judged", **{name: done[name] for name in ("run", "batch", "images", *DECISIONS)})
     return {"images": done["images"]}
 

@@ -3,7 +3,8 @@
 import json
 import urllib.request
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +46,17 @@ def hold(ended: Ended, aws: control.LocalAws, deployment: Deployment) -> None:
     assert ended.summary["status"] in (digests[0].subject or "")
     largest = state_sizes(aws)[ended.execution["executionArn"]]
     assert largest["bytes"] <= MAX_STATE, largest
+
+
+@contextmanager
+def policy_of(deployment: Deployment, content: bytes) -> Iterator[None]:
+    """Give the environment a routing policy for a while; before and after it has none."""
+    place = {"Bucket": deployment.results_bucket, "Key": paths.POLICY}
+    deployment.s3.put_object(**place, Body=content)
+    try:
+        yield
+    finally:
+        deployment.s3.delete_object(**place)
 
 
 def state_sizes(aws: control.LocalAws) -> dict[str, dict[str, Any]]:

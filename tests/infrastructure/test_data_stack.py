@@ -48,9 +48,9 @@ def test_training_jobs_read_data_and_write_under_their_prefix_only(assembly):
     config = load_config(assembly.environment)
     output = assembly.data.body["Outputs"].get("TrainingRoleArn")
     assert (output is not None) == config.training
-    roles = assembly.data.of("IAM::Role")
+    roles = [one for one in assembly.data.of("IAM::Role").values() if "sagemaker" in json.dumps(one)]
     assert len(roles) == config.training
-    for role in roles.values():
+    for role in roles:
         (policy,) = role["Policies"]
         written = [
             json.dumps(statement["Resource"])
@@ -159,3 +159,33 @@ def test_the_local_environment_tells_an_address_and_a_queue(local):
     queue_id = queues["ics-local-alerts"]
     assert subscriptions["sqs"]["Endpoint"] == {"Fn::GetAtt": [queue_id, "Arn"]}
     assert subscriptions["sqs"]["RawMessageDelivery"] is True
+
+
+def test_what_is_in_quarantine_is_denied_to_all_but_reviewers(assembly):
+    images = assembly.data.body["Outputs"]["ImagesBucketName"]["Value"]["Ref"]
+    (policy,) = (one for one in assembly.data.of("S3::BucketPolicy").values() if one["Bucket"] == {"Ref": images})
+    (denied,) = (one for one in policy["PolicyDocument"]["Statement"] if one.get("Sid") == "Quarantine")
+    assert (denied["Effect"], denied["Principal"]) == ("Deny", {"AWS": "*"})
+    assert denied["Resource"] == {"Fn::Join": ["", [{"Fn::GetAtt": [images, "Arn"]}, "/*"]]}
+    assert denied["Condition"] == {
+        "StringEquals": {"s3:ExistingObjectTag/ics-quarantine": "true"},
+        "StringNotEquals": {"aws:PrincipalTag/ics-reviewer": "true"},
+    }
+    reading = {"s3:GetObject", "s3:GetObjectVersion"}
+    untying = {f"s3:{does}Object{what}Tagging" for does in ("Put", "Delete") for what in ("", "Version")}
+    assert set(denied["Action"]) == reading | untying
+
+
+def test_one_role_alone_is_a_reviewers_and_the_account_decides_who_assumes_it(assembly):
+    reviewer = assembly.data.body["Outputs"]["ReviewerRoleArn"]["Value"]["Fn::GetAtt"][0]
+    tag = {"Key": "ics-reviewer", "Value": "true"}
+    tagged = {
+        one
+        for template in (assembly.data, assembly.model, assembly.pipeline)
+        for one, role in template.of("IAM::Role").items()
+        if tag in role.get("Tags", [])
+    }
+    assert tagged == {reviewer}
+    (trusted,) = assembly.data.of("IAM::Role")[reviewer]["AssumeRolePolicyDocument"]["Statement"]
+    root = {"Fn::Join": ["", ["arn:", {"Ref": "AWS::Partition"}, ":iam::", {"Ref": "AWS::AccountId"}, ":root"]]}
+    assert (trusted["Action"], trusted["Principal"]) == ("sts:AssumeRole", {"AWS": root})

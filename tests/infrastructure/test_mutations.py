@@ -33,6 +33,10 @@ def statement(template, action):
     return next(item for _, item in template.statements() if action in json.dumps(item["Action"]))
 
 
+def quarantine(assembly):
+    return next(item for _, item in assembly.data.statements() if item.get("Sid") == "Quarantine")
+
+
 def first(template, kind):
     return next(iter(template.of(kind).values()))
 
@@ -172,6 +176,22 @@ MUTANTS = {
         data.test_access_to_every_bucket_is_logged_in_one_that_forgets,
     ),
     "production's images go with their stack": (orphan, data.test_production_keeps_what_is_stateful),
+    "quarantined images may be read": (
+        lambda it: quarantine(it)["Action"].remove("s3:GetObjectVersion"),
+        data.test_what_is_in_quarantine_is_denied_to_all_but_reviewers,
+    ),
+    "anyone may take an image out of quarantine": (
+        lambda it: quarantine(it)["Action"].remove("s3:DeleteObjectTagging"),
+        data.test_what_is_in_quarantine_is_denied_to_all_but_reviewers,
+    ),
+    "everyone is a reviewer": (
+        lambda it: quarantine(it)["Condition"].pop("StringEquals"),
+        data.test_what_is_in_quarantine_is_denied_to_all_but_reviewers,
+    ),
+    "a function is a reviewer": (
+        lambda it: role(it, "serialize_image_data").update(Tags=[{"Key": "ics-reviewer", "Value": "true"}]),
+        data.test_one_role_alone_is_a_reviewers_and_the_account_decides_who_assumes_it,
+    ),
     # topic, key, queues
     "everyone may publish alerts": (
         lambda it: it.data.one("SNS::TopicPolicy")["PolicyDocument"]["Statement"].append(

@@ -32,6 +32,7 @@ SETTINGS = {
 }
 READ = {"s3:ListBucket", "s3:GetObject"}
 WRITE = {"s3:PutObject"}
+TAG = {f"s3:{does}Object{what}Tagging" for does in ("Get", "Put") for what in ("", "Version")}
 # What each function may do, by the place: `bucket` is the bucket itself, `bucket/keys` its objects.
 RIGHTS = {
     "PlanRun": {
@@ -56,6 +57,14 @@ RIGHTS = {
         "working": {"s3:ListBucket"},
         "working/runs/*": WRITE | {"s3:GetObject"},
         "results/results/*": WRITE,
+        "results/quarantine/*": WRITE,
+        "images": {"s3:ListBucket"},
+        "images/*": TAG,
+    },
+    "RecordFailure": {
+        "working": {"s3:ListBucket"},
+        "working/runs/*": WRITE | {"s3:GetObject"},
+        "results/results/*": WRITE,
     },
     "SummarizeRun": {
         "working": {"s3:ListBucket"},
@@ -64,7 +73,6 @@ RIGHTS = {
         "results/runs/*": WRITE,
     },
 }
-RIGHTS["RecordFailure"] = RIGHTS["FilterLowConfidence"]
 
 # Allowed on every resource, because the service knows no narrower one (Service Authorization Reference); SageMaker's
 # metrics are narrowed by their namespace instead. A key's policy says `*` for the key itself.
@@ -294,9 +302,10 @@ def test_the_environments_further_source_buckets_are_read_and_nothing_more():
             for statement in policy["PolicyDocument"]["Statement"]:
                 if "photos-of-others" in json.dumps(statement):
                     readers.setdefault(logical_id, set()).update(listed(statement["Action"]))
-    plan_run, serialize = sorted(readers.values(), key=len)
+    plan_run, serialize, filter_ = sorted(readers.values(), key=len)
     assert plan_run == {"s3:ListBucket", "s3:GetObject"}
     assert serialize == plan_run | {"s3:GetObjectVersion"}
+    assert filter_ == {"s3:ListBucket"} | TAG
 
 
 def test_more_models_than_the_settings_hold_is_told_before_lambda_does():

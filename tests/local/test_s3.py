@@ -4,9 +4,12 @@ User Guide, "Policy evaluation logic": an explicit Deny overrides all; S3 User G
 AWS KMS keys": reading needs kms:Decrypt; API reference, GetObject: an archived object is 403 InvalidObjectState."""
 
 import json
+import uuid
 
+import boto3
 import obstore
 import pytest
+from botocore.config import Config
 from botocore.exceptions import ClientError
 from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, PreconditionError
 from obstore.store import S3Store
@@ -138,6 +141,82 @@ def test_an_explicit_deny_is_an_access_denied(aws, unpatched, bucket, objects):
     unpatched.client("s3").put_object(Bucket=gap, Key="secret/k", Body=b"x")
     unpatched.client("s3").put_bucket_policy(Bucket=gap, Policy=denying(gap))
     assert unpatched.client("s3").get_object(Bucket=gap, Key="secret/k")["Body"].read() == b"x"
+
+
+def quarantining(bucket):
+    """As the images bucket's. S3 User Guide, "Tagging and access control policies"."""
+    actions = ["s3:GetObject", "s3:GetObjectVersion", "s3:PutObjectTagging", "s3:DeleteObjectTagging"]
+    hidden = {
+        "Effect": "Deny", "Principal": {"AWS": "*"}, "Action": actions, "Resource": f"arn:aws:s3:::{bucket}/*",
+        "Condition": {
+            "StringEquals": {"s3:ExistingObjectTag/hidden": "true"},
+            "StringNotEquals": {"aws:PrincipalTag/reviewer": "true"},
+        },
+    }  # fmt: skip
+    return json.dumps({"Version": "2012-10-17", "Statement": [hidden]})
+
+
+def as_role(cloud, name, **tags):
+    """An S3 client of a session of a new role with these tags."""
+    everyone = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
+    role = cloud.client("iam").create_role(
+        RoleName=f"{name}-{uuid.uuid4().hex[:8]}",
+        AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [everyone]}),
+        Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
+    )["Role"]
+    given = cloud.client("sts").assume_role(RoleArn=role["Arn"], RoleSessionName="test")["Credentials"]
+    return boto3.client(
+        "s3",
+        endpoint_url=cloud.endpoint_url,
+        region_name=control.REGION,
+        aws_access_key_id=given["AccessKeyId"],
+        aws_secret_access_key=given["SecretAccessKey"],
+        aws_session_token=given["SessionToken"],
+        config=Config(s3={"addressing_style": "path"}),
+    )
+
+
+HIDDEN = {"TagSet": [{"Key": "hidden", "Value": "true"}]}
+
+
+def test_a_tagged_object_is_denied_to_all_but_tagged_principals(aws, unpatched, bucket, objects):
+    s3 = aws.client("s3")
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    s3.put_bucket_policy(Bucket=bucket, Policy=quarantining(bucket))
+    place = {"Bucket": bucket, "Key": "k"}
+    old = s3.put_object(**place, Body=b"x")["VersionId"]
+    reader, reviewer = as_role(aws, "reader", reviewer="no"), as_role(aws, "reviewer", reviewer="true")
+    assert reader.get_object(**place)["Body"].read() == b"x"
+    reader.put_object_tagging(**place, VersionId=old, Tagging=HIDDEN)  # what is not hidden yet may be hidden by anyone
+
+    copy = {"Bucket": bucket, "Key": "copy", "CopySource": {"Bucket": bucket, "Key": "k"}}
+    for denied in (
+        lambda: s3.get_object(**place),
+        lambda: reader.get_object(**place),
+        lambda: reader.get_object(**place, VersionId=old),
+        lambda: reader.copy_object(**copy),
+        lambda: reader.put_object_tagging(**place, Tagging={"TagSet": []}),
+        lambda: reader.delete_object_tagging(**place),
+    ):
+        with pytest.raises(ClientError) as refused:
+            denied()
+        assert refused.value.response["Error"]["Code"] == "AccessDenied"
+    with pytest.raises(PermissionDeniedError, match="AccessDenied"):
+        obstore.get(objects, "k")
+    assert reader.get_object_tagging(**place)["TagSet"] == HIDDEN["TagSet"]
+    assert reviewer.get_object(**place)["Body"].read() == b"x"
+
+    s3.put_object(**place, Body=b"another")  # a version of its own, with tags of its own
+    assert reader.get_object(**place)["Body"].read() == b"another"
+    with pytest.raises(ClientError):
+        reader.get_object(**place, VersionId=old)
+    reviewer.delete_object_tagging(**place, VersionId=old)
+    assert reader.get_object(**place, VersionId=old)["Body"].read() == b"x"
+
+    gap = unpatched.bucket()
+    unpatched.client("s3").put_object(Bucket=gap, Key="k", Body=b"x", Tagging="hidden=true")
+    unpatched.client("s3").put_bucket_policy(Bucket=gap, Policy=quarantining(gap))
+    assert unpatched.client("s3").get_object(Bucket=gap, Key="k")["Body"].read() == b"x"
 
 
 def key_policy(effect):

@@ -9,7 +9,7 @@ policy together; what it would skip or guess is refused when the policies are re
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -30,7 +30,12 @@ from stacks.config import ROOT, load_config
 
 ENVIRONMENTS = ("local", "dev", "staging", "prod")
 ELEMENTS = {"Sid", "Effect", "Principal", "Action", "Resource", "Condition"}
-CONDITION_KEYS = {"aws:SecureTransport", "cloudwatch:namespace"}
+CONDITION_KEYS = {
+    "aws:SecureTransport",
+    "aws:PrincipalTag/ics-reviewer",
+    "cloudwatch:namespace",
+    "s3:ExistingObjectTag/ics-quarantine",
+}
 ARN = {  # of what has no `Arn` among its names, as the service writes it
     "AWS::S3::Bucket": "arn:aws:s3:::{name}",
     "AWS::KMS::Key": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/{{name}}",
@@ -115,8 +120,13 @@ class Rights:
                 raise AssertionError(f"cannot resolve {value}")
         return text
 
-    def refusal(self, call: Call, *, without: int | None = None, over_tls: bool = True) -> str | None:
-        """Why a call is denied, None if it is allowed; `without` leaves out one of the caller's statements."""
+    def refusal(
+        self, call: Call, *, without: int | None = None, over_tls: bool = True, about: Mapping[str, str] | None = None
+    ) -> str | None:
+        """Why a call is denied, None if it is allowed.
+
+        `without` leaves out one of the caller's statements; `about` has condition keys of caller and object.
+        """
         who, action, resource = call
         context = EvalContext(
             principal_arn=f"arn:aws:sts::{ACCOUNT}:assumed-role/{who}/session",
@@ -127,6 +137,7 @@ class Rights:
             region=REGION,
             source_ip="192.0.2.1",
             secure_transport=over_tls,
+            service_context={key.lower(): value for key, value in (about or {}).items()},
         )
         statements = [one for number, one in enumerate(self.statements[who]) if number != without]
         result: EvalResult = evaluate(context, [parse_policy_document({"Statement": statements})])
@@ -164,9 +175,10 @@ class Rights:
                 assert logical_id not in users, f"{logical_id} is used twice"
                 who = properties[named].removeprefix(f"ics-{self.environment}-")
                 users[logical_id] = re.sub("-[0-9a-f]{12}$", "", who)  # a model's name ends in a hash
-        for template in self.templates:  # `ics train --env` passes it to jobs; no resource uses it
-            if role := template.get("Outputs", {}).get("TrainingRoleArn"):
-                users[role["Value"]["Fn::GetAtt"][0]] = "training"
+        for template in self.templates:  # the command passes them to jobs, or assumes them; no resource uses them
+            for output, who in (("TrainingRoleArn", "training"), ("ReviewerRoleArn", "reviewer")):
+                if role := template.get("Outputs", {}).get(output):
+                    users[role["Value"]["Fn::GetAtt"][0]] = who
         assert users.keys() == self.of("AWS::IAM::Role").keys()
         yield from ((who, logical_id) for logical_id, who in users.items())
 

@@ -49,6 +49,25 @@ def test_a_buckets_policy_denies_what_does_not_come_over_tls() -> None:
     assert rights_of("prod").refusal(READ, over_tls=False)
 
 
+IN_QUARANTINE = {"s3:ExistingObjectTag/ics-quarantine": "true"}
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_only_a_reviewer_reads_what_is_in_quarantine_or_takes_it_out(environment: str) -> None:
+    rights = rights_of(environment)
+    image = "arn:aws:s3:::Images/a.png"
+    tagging = ("filter-low-confidence", "s3:PutObjectVersionTagging", image)
+    reading = [
+        (who, f"s3:{action}", image) for who in rights.statements for action in ("GetObject", "GetObjectVersion")
+    ]
+    allowed = [call for call in (*reading, tagging) if rights.refusal(call) is None]
+    assert {who for who, *_ in allowed} >= {"serialize-image-data", "filter-low-confidence", "reviewer"}
+    assert all(rights.refusal(call, about=IN_QUARANTINE) for call in allowed)
+    reviewing = {**IN_QUARANTINE, "aws:PrincipalTag/ics-reviewer": "true"}
+    for action in ("GetObject", "GetObjectVersion", "PutObjectVersionTagging", "DeleteObjectVersionTagging"):
+        assert rights.refusal(("reviewer", f"s3:{action}", image), about=reviewing) is None
+
+
 def test_a_resource_policys_deny_outweighs_a_role(altered: Altered) -> None:
     deny = {"Effect": "Deny", "Principal": {"AWS": "*"}, "Action": "s3:GetObject", "Resource": READ[2]}
     for policy in altered.all("AWS::S3::BucketPolicy"):

@@ -13,6 +13,8 @@ LAMBDA_LOGS = "Lambda itself writes a function's log as its role; the emulator k
 SAGEMAKER_LOGS = "SageMaker's host writes the container's log and metrics; the stand-in's server writes a file"
 IMAGE_PULL = "SageMaker pulls the image from ECR; the local environment has none"
 TRAINING_JOB = "SageMaker trains on AWS only; its Developer Guide lists what the role of CreateTrainingJob needs"
+REVIEWER = "people assume it through `ics quarantine`, in a session whose calls are not recorded as the role's"
+UNVERSIONED = "an image whose version nobody knows, as in a source bucket without versions; the images bucket has them"
 LOG_DELIVERY = "Step Functions sets up the delivery of its log; the emulator delivers none"
 MISSING = "a file that is not there is told as missing, not as forbidden; what these functions read is there in any run"
 OWN_REDRIVE = "granted with Stop and Describe; whoever redrives the run itself does so with rights of their own"
@@ -30,10 +32,12 @@ UNUSED = (
     ),
     *((model, "ecr:*", "*", IMAGE_PULL) for model in ON_AWS),
     ("training", "*", "*", TRAINING_JOB),
+    ("reviewer", "*", "*", REVIEWER),
     ("classify-images", "logs:*", "*", LOG_DELIVERY),
     ("classify-images", "states:RedriveExecution", "*:execution:*:[*]", OWN_REDRIVE),
     ("serialize-image-data", "s3:ListBucket", "*:::Working", MISSING),
     ("filter-low-confidence", "s3:ListBucket", "*:::Working", MISSING),
+    ("filter-low-confidence", "s3:*ObjectTagging", "*:::Images/[*]", UNVERSIONED),
 )
 
 
