@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from ics.errors import InvalidArtifact
-from serving.tree import StartFailed, Tree, Turns
+from serving.tree import StartFailed, Tree
 
 GIVEN = Path("/opt/ml/model")
 """Where SageMaker unpacks the model that an endpoint names (ModelDataUrl); there, but empty, where it names none."""
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             folders, host, port = partial(container_folders, GIVEN, BAKED), "0.0.0.0", 8080  # noqa: S104
         else:
             folders, host, port = partial(list, options.model), options.host, options.port
-        return Tree(folders, _listen(host, port), options.workers, Turns(processors())).run()
+        return Tree(folders, _listen(host, port), options.workers, processors()).run()
     except (InvalidArtifact, StartFailed, OSError) as error:
         sys.stderr.write(f"serving: {error}\n")
         return 2

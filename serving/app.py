@@ -5,23 +5,18 @@
     POST /invocations                to the first model
     POST /models/<name>/invocations  to the model of that name
 
-Bodies are as `ics.wire` says. What takes a moment is computed at once. What takes longer waits in a queue for one of
-the turns that all processes of the tree share, one a processor, so that none is idle while anything waits. It is
-computed on the event loop, between two looks at the network, for to hand it to a thread and back costs a tenth of a
-millisecond; a thread gets what would hold the loop up, and what a second free turn can compute at the same time. Every
+Bodies are as `ics.wire` says. What takes a moment is computed at once, on the event loop. What takes longer waits for
+one of the turns that all processes of the tree share: first come, first served, whichever process it came to. Every
 refusal is a JSON error, and every request leaves one line of JSON in the log, without contents.
 """
 
 import asyncio
-import threading
 import time
 import traceback
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 from urllib.parse import unquote
 
 import orjson
@@ -30,20 +25,16 @@ import pybase64
 from ics.errors import ImageError, InvalidBody
 from ics.wire import IMAGE_TYPES, JSON, JSON_LINES, MAX_LINES, RequestImage, parse_request
 from serving.http import CLIENT_CLOSED_REQUEST, Answer, Request, refused
+from serving.line import Line
 from serving.metrics import CONTENT_TYPE, NO_MODEL, Metrics
 from serving.model import Model
-
-if TYPE_CHECKING:
-    from serving.tree import Turns
+from serving.turns import Turns
 
 MAX_WAITING = 64
 """Requests that a process lets wait; one more is told 429."""
 
 AT_ONCE = 0.005
 """Seconds of computing that do not wait for a turn, and for which the event loop may stand still."""
-
-NOT_LONG = 0.1
-"""Seconds of computing for which the event loop may stand still in its turn."""
 
 DECODING = 20e-9
 """Seconds a byte of a body takes until it is pixels, roughly; it counts in what `AT_ONCE` bounds."""
@@ -58,30 +49,22 @@ Write = Callable[[bytes], object]
 _decode = partial(pybase64.b64decode, validate=True)
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """A request that waits for a turn, and who is told."""
-
-    model: Model
-    request: Request
-    done: "asyncio.Future[Answer]"
-    seconds: float  # what it will take, roughly
-
-
 class App:
     """Answers for these models; /invocations is the first one's.
 
-    `slot` is this process's place in `metrics`, and `write` takes the lines of the log.
+    `slot` is this process's place in `metrics`, `place` its place among the turns, and `write` takes the lines of the
+    log.
     """
 
     def __init__(
         self,
         models: Sequence[Model],
-        turns: "Turns",
+        turns: Turns,
         metrics: Metrics,
         write: Write,
         *,
         slot: int = 0,
+        place: int = 0,
         max_waiting: int = MAX_WAITING,
     ) -> None:
         self._models = {f"/models/{model.spec.name}/invocations": model for model in models}
@@ -91,11 +74,7 @@ class App:
         self._write = write
         self._slot = slot
         self._max_waiting = max_waiting
-        self._queue: deque[_Job] = deque()
-        self._computing = 0
-        self._listening = False
-        self._mutex = threading.Lock()
-        self._threads = ThreadPoolExecutor(turns.count, "inference")
+        self._line: Line[Answer] = Line(turns, place, partial(metrics.gauge, slot))
         # A thread of its own: a probe must not wait behind a minute of work, or SageMaker would replace the container.
         self._prober = ThreadPoolExecutor(1, "probe")
         self._probe: asyncio.Task[Answer] | None = None
@@ -170,54 +149,9 @@ class App:
         seconds = _guess(request) * model.seconds + len(request.body) * DECODING
         if seconds <= AT_ONCE:
             return _predict(model, request)
-        if not self._queue and self._turns.take():
-            if self._on_the_loop(request, seconds):
-                return self._in_turn(model, request)
-            self._turns.put_back()
-        if len(self._queue) >= self._max_waiting:
-            raise InvalidBody(429, "TooManyRequests", f"{len(self._queue)} bodies are waiting; try again later")
-        job = _Job(model, request, asyncio.get_running_loop().create_future(), seconds)
-        self._queue.append(job)
-        self._next()
-        return job.done
-
-    def _on_the_loop(self, request: Request, seconds: float) -> bool:
-        """Whether to compute here, in a turn that was taken: not for long, nor while another is free."""
-        return seconds <= NOT_LONG and (not self._turns.free() or (request.alone and not self._queue))
-
-    def _next(self) -> None:
-        """Compute what has waited longest, as long as there are turns; and hear of turns as long as something waits."""
-        while self._queue and self._turns.take():
-            job = self._queue.popleft()
-            if self._on_the_loop(job.request, job.seconds):
-                job.done.set_result(self._in_turn(job.model, job.request))
-                break  # back to the network, and to those who wait in other processes
-            self._threads.submit(self._in_thread, job, asyncio.get_running_loop())
-        self._metrics.gauge(self._slot, "waiting", len(self._queue))
-        if bool(self._queue) != self._listening:
-            loop, self._listening = asyncio.get_running_loop(), bool(self._queue)
-            if self._listening:
-                loop.add_reader(self._turns.fileno(), self._next)
-            else:
-                loop.remove_reader(self._turns.fileno())
-
-    def _in_thread(self, job: _Job, loop: asyncio.AbstractEventLoop) -> None:
-        answer = self._in_turn(job.model, job.request)
-        loop.call_soon_threadsafe(job.done.set_result, answer)
-
-    def _in_turn(self, model: Model, request: Request) -> Answer:
-        """Compute in a turn that was taken, and give it back."""
-        self._compute(+1)
-        try:
-            return self._guarded(request, partial(_predict, model))
-        finally:
-            self._compute(-1)
-            self._turns.put_back()
-
-    def _compute(self, more: int) -> None:
-        with self._mutex:  # the parent gives back the turns of a process that dies
-            self._computing += more
-            self._metrics.gauge(self._slot, "computing", self._computing)
+        if len(self._line) >= self._max_waiting:
+            raise InvalidBody(429, "TooManyRequests", f"{len(self._line)} bodies are waiting; try again later")
+        return self._line.put(partial(self._guarded, request, partial(_predict, model)))
 
     def _log_fault(self, path: str) -> None:
         line = {"event": "error", "path": path[:200], "traceback": traceback.format_exc()}

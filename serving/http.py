@@ -66,8 +66,8 @@ class Answer:
 class Request:
     """A request, whole unless `refusal` says why its body was not taken. `path` is without the query.
 
-    `started` is when its first byte came, by `time.monotonic`; `alone` says that no other client was connected when it
-    was whole; `gone` becomes true when its client has closed the connection.
+    `started` is when its first byte came, by `time.monotonic`; `gone` becomes true when its client has closed the
+    connection.
     """
 
     method: str
@@ -77,7 +77,6 @@ class Request:
     started: float
     keep_alive: bool
     refusal: InvalidBody | None = None
-    alone: bool = False
     gone: bool = False
 
 
@@ -92,13 +91,13 @@ Ended = Callable[[Request, int, int], None]
 class Listener:
     """What the connections of a process share: who answers, who is told what, and how much they hold together.
 
-    `ended` hears of each request, `counted` of the number of connections whenever it changes. `leaving` says that no
+    `ended` hears of each request, `counted` of each change in the number of connections. `leaving` says that no
     connection outlives its request: the process is about to end, or to be replaced.
     """
 
     handle: Handle
     ended: Ended
-    counted: Callable[[int], None] = lambda _: None
+    counted: Callable[[], None] = lambda: None
     connections: "set[Connection]" = field(default_factory=set)
     held: int = 0
     leaving: bool = False
@@ -154,7 +153,7 @@ class Connection(asyncio.Protocol):
         """Take over an accepted connection."""
         self.transport = transport  # type: ignore[assignment]  # of a stream, always asyncio.Transport
         self._listener.connections.add(self)
-        self._listener.counted(len(self._listener.connections))
+        self._listener.counted()
         if len(self._listener.connections) > MAX_CONNECTIONS:
             self._listener.ended(self._request(b""), 503, 0)
             error = InvalidBody(503, "TooManyConnections", f"{MAX_CONNECTIONS:,} are open; try again later")
@@ -208,7 +207,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, _error: Exception | None) -> None:
         """Let go of all; what is being computed need not be."""
         self._listener.connections.discard(self)
-        self._listener.counted(len(self._listener.connections))
+        self._listener.counted()
         self._listener.held -= self._size
         self._size = 0
         if self._started and not self._early:
@@ -295,7 +294,6 @@ class Connection(asyncio.Protocol):
             self._started,
             keep_alive=self._headers_done and self._parser.should_keep_alive(),
             refusal=self._refusal,
-            alone=len(self._listener.connections) == 1,
         )
 
     def _refuse(self, error: InvalidBody) -> None:

@@ -15,7 +15,7 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 
 GAUGES = {
     "connections": "Open connections.",
-    "waiting": "Requests that wait for a processor, or are computed by one.",
+    "waiting": "Requests that wait for a turn to compute.",
     "held_bytes": "Bytes of the bodies that are held.",
     "computing": "Requests that hold one of the tree's turns to compute.",
 }

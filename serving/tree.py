@@ -8,7 +8,6 @@ between wait in the kernel, so no request fails. Where a new artifact cannot be 
 
 import json
 import os
-import select
 import selectors
 import signal
 import socket
@@ -23,6 +22,7 @@ from typing import Any
 from ics.artifact import read_spec
 from ics.errors import InvalidArtifact
 from serving.metrics import GAUGES, Metrics
+from serving.turns import Turns
 
 KILL_SECONDS = 28
 """How long workers may take to stop; SageMaker kills 30 s after it asked."""
@@ -33,40 +33,11 @@ LEAVE_SECONDS = 5
 SLOWEST_RESTART = 5.0
 """Seconds between the starts of a worker that always ends."""
 
+GENERATIONS = 4
+"""How many times the workers may be there at once: loading, answering, leaving; another exchange waits."""
+
 Folders = Callable[[], Sequence[Path]]
 """Which artifacts are to be served, as of now; raises InvalidArtifact."""
-
-
-class Turns:
-    """Who may compute: at most `count` threads of all processes that were forked with this at a time.
-
-    A byte in a pipe is a turn; whoever reads it has it. Event loops wait for one as for any other file: `fileno`.
-    """
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self._out, self._in = os.pipe()
-        os.set_blocking(self._out, False)
-        self.put_back(count)
-
-    def take(self) -> bool:
-        """Take a turn, if there is one."""
-        try:
-            return bool(os.read(self._out, 1))
-        except BlockingIOError:
-            return False
-
-    def free(self) -> bool:
-        """Whether there is a turn at the moment."""
-        return bool(select.select([self._out], [], [], 0)[0])
-
-    def put_back(self, count: int = 1) -> None:
-        """Give turns back."""
-        os.write(self._in, bytes(count))
-
-    def fileno(self) -> int:
-        """What is readable while there is a turn."""
-        return self._out
 
 
 class StartFailed(Exception):
@@ -80,6 +51,7 @@ class _Worker:
     pid: int
     channel: socket.socket
     slot: int
+    place: int
     metrics: Metrics
     loaded: dict[str, str] | None = None
     failure: str | None = None
@@ -102,11 +74,11 @@ class _Generation:
 class Tree:
     """A parent and its workers; `run` is all that there is to do with it."""
 
-    def __init__(self, folders: Folders, listener: socket.socket, count: int, turns: Turns) -> None:
+    def __init__(self, folders: Folders, listener: socket.socket, count: int, processors: int) -> None:
         self._folders = folders
         self._listener = listener
         self._count = count
-        self._turns = turns
+        self._turns = Turns(processors, GENERATIONS * count)
         self._selector = selectors.DefaultSelector()
         self._woken, waker = socket.socketpair()
         self._woken.setblocking(False)
@@ -152,7 +124,7 @@ class Tree:
             self._bury()
         if self._next:
             self._go_over(self._next)
-        if self._next is None and signal.SIGHUP in self._asked:
+        if self._next is None and signal.SIGHUP in self._asked and self._room():
             self._asked.discard(signal.SIGHUP)
             try:
                 self._begin()
@@ -160,6 +132,10 @@ class Tree:
                 self._drop()
                 log(event="swap-refused", reason=str(error))
         self._refill()
+
+    def _room(self) -> bool:
+        """Whether another generation has places."""
+        return len(self._known()) + len(self._due) + self._count <= self._turns.places
 
     def _begin(self) -> None:
         """Start workers for the artifacts that there are now."""
@@ -174,16 +150,17 @@ class Tree:
 
     def _start(self, generation: _Generation, slot: int) -> None:
         ours, theirs = socket.socketpair()
+        place = min(set(range(self._turns.places)) - {worker.place for worker in self._known()})
         sys.stdout.flush()
         pid = os.fork()
         if pid == 0:
             ours.close()
-            self._become_worker(generation, theirs, slot)
+            self._become_worker(generation, theirs, slot, place)
         theirs.close()
-        worker = generation.workers[slot] = _Worker(pid, ours, slot, generation.metrics)
+        worker = generation.workers[slot] = _Worker(pid, ours, slot, place, generation.metrics)
         self._selector.register(ours, selectors.EVENT_READ, worker)
 
-    def _become_worker(self, generation: _Generation, channel: socket.socket, slot: int) -> None:
+    def _become_worker(self, generation: _Generation, channel: socket.socket, slot: int, place: int) -> None:
         """In the new process: load, serve, end; nothing of the parent's goes on."""
         status = 1
         try:
@@ -196,7 +173,7 @@ class Tree:
                 one.close()
             from serving.worker import work  # noqa: PLC0415  (what it loads, the parent does without)
 
-            work(generation.folders, self._listener, channel, self._turns, generation.metrics, slot)
+            work(generation.folders, self._listener, channel, self._turns, generation.metrics, slot, place)
             status = 0
         except BaseException:
             log(event="error", path="", traceback=traceback.format_exc())
@@ -292,7 +269,7 @@ class Tree:
 
     def _forget(self, worker: _Worker) -> None:
         """Give back what a worker held that has ended."""
-        self._turns.put_back(int(worker.metrics.value(worker.slot, "computing")))
+        self._turns.leave(worker.place)
         for name in GAUGES:
             worker.metrics.gauge(worker.slot, name, 0)
         if worker.channel.fileno() >= 0:

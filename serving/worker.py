@@ -22,17 +22,26 @@ from serving.app import App
 from serving.http import Connection, Listener
 from serving.metrics import Metrics
 from serving.model import load_model, measured
-from serving.tree import Turns
+from serving.turns import Turns
 
 DRAIN_SECONDS = 25
 """How long requests may still take after `stop`; SageMaker kills 30 s after it asked."""
 
-PATIENCE = 0.02
-"""Seconds that a connection is left to processes that have fewer."""
+PATIENCE = 10
+"""How often a process looks whether those with fewer connections have accepted what waits, before it does."""
+
+LOOK_SECONDS = 0.002
+"""The time between two such looks."""
 
 
 def work(
-    folders: Sequence[Path], listener: socket.socket, channel: socket.socket, turns: Turns, metrics: Metrics, slot: int
+    folders: Sequence[Path],
+    listener: socket.socket,
+    channel: socket.socket,
+    turns: Turns,
+    metrics: Metrics,
+    slot: int,
+    place: int,
 ) -> None:
     """Serve these artifacts until the parent says otherwise; return when all is answered."""
     try:
@@ -45,7 +54,7 @@ def work(
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000)
-    app = App(models, turns, metrics, write_log, slot=slot)
+    app = App(models, turns, metrics, write_log, slot=slot, place=place)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(app, listener, channel, metrics, slot))
 
@@ -64,7 +73,7 @@ def _say(channel: socket.socket, word: str, more: object) -> None:
 
 async def _serve(app: App, listener: socket.socket, channel: socket.socket, metrics: Metrics, slot: int) -> None:
     loop = asyncio.get_running_loop()
-    shared = Listener(app.handle, app.ended, lambda count: metrics.gauge(slot, "connections", count))
+    shared = Listener(app.handle, app.ended)
     shared.tick()
     told: asyncio.Queue[str] = asyncio.Queue()
     channel.setblocking(False)
@@ -75,6 +84,7 @@ async def _serve(app: App, listener: socket.socket, channel: socket.socket, metr
     if word != "go":
         return
     acceptor = Acceptor(listener, shared, metrics, slot)
+    shared.counted = acceptor.tell
     acceptor.start()
     ticking = loop.create_task(_tick(shared, metrics, slot))
     word = await told.get()
@@ -105,7 +115,7 @@ class Acceptor:
         self._shared = shared
         self._metrics = metrics
         self._slot = slot
-        self._patient = True
+        self._looks = 0
         self._waiting: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[object]] = set()
         listener.setblocking(False)
@@ -123,32 +133,42 @@ class Acceptor:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _accept(self) -> None:
-        mine = int(self._metrics.value(self._slot, "connections"))
-        if self._patient and mine > 1 + self._metrics.least("connections"):
-            self._pause(PATIENCE, patient=False)
-            return
-        self._patient = True
-        try:
-            connection, _ = self._listener.accept()
-        except (BlockingIOError, InterruptedError, ConnectionAbortedError):  # another process was faster
-            return
-        except OSError:  # no more files: those that are open may be closed in a while
-            self._pause(1, patient=True)
-            return
-        connection.setblocking(False)
-        self._metrics.gauge(self._slot, "connections", mine + 1)
-        task = self._loop.create_task(self._loop.connect_accepted_socket(lambda: Connection(self._shared), connection))
-        self._tasks.add(task)
-        task.add_done_callback(self._connected)
+        """Accept all that waits, but no more than others have as long as they may come for it."""
+        while self._looks > PATIENCE or self._count() <= 1 + self._metrics.least("connections"):
+            try:
+                connection, _ = self._listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):  # there is none, or no more
+                self._looks = 0
+                return
+            except OSError:  # no more files: those that are open may be closed in a while
+                self._pause(1)
+                return
+            connection.setblocking(False)
+            task = self._loop.create_task(
+                self._loop.connect_accepted_socket(lambda: Connection(self._shared), connection)
+            )
+            self._tasks.add(task)
+            task.add_done_callback(self._connected)
+            self.tell()
+        self._looks += 1
+        self._pause(LOOK_SECONDS)
+
+    def _count(self) -> int:
+        """The connections of this process, those that are on their way to it among them."""
+        return len(self._shared.connections) + len(self._tasks)
+
+    def tell(self) -> None:
+        """Tell the other processes how many connections this one has."""
+        self._metrics.gauge(self._slot, "connections", self._count())
 
     def _connected(self, task: "asyncio.Task[object]") -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and task.exception():  # the client was gone before it was there
-            self._metrics.gauge(self._slot, "connections", len(self._shared.connections))
+        if not task.cancelled():
+            task.exception()  # the client was gone before it was there, and nobody need know
+        self.tell()
 
-    def _pause(self, seconds: float, *, patient: bool) -> None:
+    def _pause(self, seconds: float) -> None:
         self._loop.remove_reader(self._listener)
-        self._patient = patient
         self._waiting = self._loop.call_later(seconds, self.start)
 
 

@@ -19,7 +19,7 @@ from serving.app import App
 from serving.http import Answer, Request
 from serving.metrics import Metrics
 from serving.model import Model, measured
-from serving.tree import Turns
+from serving.turns import Turns
 from tests.artifacts import picture
 from tests.serving.running_server import json_line
 
@@ -32,7 +32,7 @@ def make_app(*models: Any, turns: int = 1, max_waiting: int = 64) -> tuple[App, 
     names = [model.spec.name for model in models]
     return App(
         models,
-        Turns(turns),
+        Turns(turns, 1),
         Metrics(names, 1),
         lambda line: log.append(json.loads(line)),
         max_waiting=max_waiting,

@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -199,6 +200,35 @@ def test_a_worker_that_dies_while_it_computes_gives_its_turn_back(tmp_path: Path
     assert ask(20) == 200
     assert b"ics_computing 0\n" in server.ask("GET", "/metrics")[2]
     server.stop()
+
+
+def test_requests_are_answered_in_the_order_in_which_they_came_whichever_worker_has_them(tmp_path: Path) -> None:
+    write_artifact(tmp_path, name="large", width=1024, height=1024, colour="rgb")
+    server = start_server([tmp_path], one_processor=True)
+    line = json_line("a", picture(9, (1024, 1024), "RGB"))
+    first, *others = [server.connect() for _ in range(10)]
+
+    def waiting() -> int:
+        found = re.search(rb"ics_waiting (\d+)", server.ask("GET", "/metrics")[2])
+        assert found
+        return int(found[1])
+
+    def ask(connection: http.client.HTTPConnection, images: int) -> None:
+        connection.request("POST", "/invocations", line * images, {"content-type": "application/jsonlines"})
+
+    ask(first, 500)  # seconds, in the only turn that there is
+    eventually(lambda: b"ics_computing 1\n" in server.ask("GET", "/metrics")[2])
+    counts = [5 + number for number in range(len(others))]
+    for place, (connection, images) in enumerate(zip(others, counts, strict=True), 1):
+        ask(connection, images)
+        eventually(lambda place=place: waiting() == place)  # type: ignore[misc]
+    first.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    first.close()  # with a reset: it does not wait for its answer
+    assert [connection.getresponse().status for connection in others] == [200] * len(others)
+    for connection in others:
+        connection.close()
+    server.stop()
+    assert [line["images"] for line in server.log if line["event"] == "request" and line["images"]] == counts
 
 
 def test_connections_are_shared_evenly_among_workers(server: Server) -> None:
