@@ -10,6 +10,7 @@ from cli import (
     quarantine,
     quarantine_commands,
     result_commands,
+    resuming,
     run_commands,
     runs,
     show,
@@ -42,6 +43,7 @@ def main() -> None:
     except (
         EnvironmentUnavailable,
         runs.RunNotFound,
+        resuming.NotResumable,
         stopping.NotSummarized,
         control.LocalAwsError,
         deploy.DeployError,

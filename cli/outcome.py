@@ -22,6 +22,9 @@ def finish(deployment: Deployment, run: str, json_: bool) -> int:
     summary = runs.summary(deployment, run)
     if summary is None:
         execution = runs.describe(deployment, run)
+        resumed = runs.resumed_by(execution)
+        if resumed and execution["status"] == "SUCCEEDED":
+            return _nothing_left(deployment, resumed, json_)
         if json_:
             print_json({"run": run, "status": execution["status"], **dict.fromkeys(runs.COUNTS, 0), "seconds": 0.0})
         no_summary(execution)
@@ -36,6 +39,17 @@ def finish(deployment: Deployment, run: str, json_: bool) -> int:
             show.alert(one["subject"], one["message"], one["to"])
         show.outcome(summary)
     return 0 if summary["status"] == "SUCCEEDED" else 1
+
+
+def _nothing_left(deployment: Deployment, run: str, json_: bool) -> int:
+    """Say that a resume found nothing to do, and show the run as it is."""
+    summary = runs.summary(deployment, run)
+    if summary is not None and json_:
+        print_json({name: summary[name] for name in ("run", "status", *runs.COUNTS, "seconds")})
+    elif summary is not None:
+        show.out.print(f"Nothing is left to do in run {summary['run']}: no image failed, and each has its row.")
+        show.counts(summary)
+    return 0
 
 
 def _follow(deployment: Deployment, run: str) -> None:

@@ -1,4 +1,4 @@
-"""The commands that make a run happen: classify, start, watch, stop, demo; each may follow it to its end."""
+"""The commands that make a run happen: classify, start, watch, stop, resume, demo; each may follow it to its end."""
 
 import json
 import sys
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import runs, show, stopping
+from cli import resuming, runs, show, stopping
 from cli.deployment import LOCAL, connect
 from cli.environment_commands import bring_up
 from cli.options import Env, Json, Model, Run, app, env_option, print_json, state
@@ -110,6 +110,19 @@ def stop(run: Run, env: Env = LOCAL, json_: Json = False) -> None:
     if not stopped and not json_:
         show.err.print("There was nothing left to stop.", style="dim")
     raise typer.Exit(finish(deployment, run, json_))
+
+
+@app.command()
+def resume(run: Run, env: Env = LOCAL, json_: Json = False) -> None:
+    """Finish a run that has ended: classify what of it has no row or failed, keep all other rows, then show the run.
+
+    Example: `ics resume classify-20260721-101500-3f9a1c`
+    """
+    deployment = connect(env, state())
+    resumed = resuming.resume(deployment, run)
+    if not json_:
+        show.err.print(f"Started {resumed.execution}, which goes on with {resumed.run}", style="dim")
+    raise typer.Exit(finish(deployment, resumed.execution, json_))
 
 
 @app.command()

@@ -4,7 +4,7 @@ import difflib
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -104,6 +104,16 @@ def describe(deployment: Deployment, run: str) -> dict[str, Any]:
         raise RunNotFound(f"There is no run {run!r} in environment {deployment.name!r}.{meant}") from error
 
 
+def resumed_by(execution: Mapping[str, Any]) -> str | None:
+    """The run that an execution, as DescribeExecution answers, resumes; None where it is a run of its own."""
+    try:
+        request = json.loads(execution.get("input") or "")
+    except ValueError:
+        return None
+    resumed = request.get("resume") if isinstance(request, dict) else None
+    return resumed if isinstance(resumed, str) else None
+
+
 def names(deployment: Deployment, most: int = 100) -> list[str]:
     """The names of the latest runs, at most so many, the latest first."""
     return [execution["name"] for execution in _latest(deployment, most)]
@@ -165,8 +175,10 @@ def summary(deployment: Deployment, run: str) -> dict[str, Any] | None:
 def summaries(deployment: Deployment) -> list[dict[str, Any]]:
     """The summaries of all runs, oldest first."""
     keys = (key for key in _list(deployment, deployment.results_bucket, "runs/") if key.endswith("/summary.json"))
-    found = [summary(deployment, key.split("/")[1]) for key in keys]
-    return sorted((one for one in found if one), key=lambda one: str(one["finished"]))
+    found = (summary(deployment, key.split("/")[1]) for key in keys)
+    # That of a run which was resumed also lies under the name of the execution that resumed it.
+    distinct = {one["links"]["execution"]: one for one in found if one}
+    return sorted(distinct.values(), key=lambda one: str(one["finished"]))
 
 
 def rows(deployment: Deployment, summary_: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -99,7 +99,7 @@ def _summarize(deployment: Deployment, execution: Mapping[str, Any]) -> dict[str
     started = execution["startDate"].astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     event = {
         "run": run,
-        "started": planned.get("started", started),
+        "started": started,
         "execution": execution["executionArn"],
         "state": {**planned, "failure": {"Error": ERROR, "Cause": CAUSE}},
     }

@@ -97,7 +97,8 @@ class Batch:
 
     `offset` and `length` are bytes of images.jsonl; `started` is the run's start, ISO 8601 UTC, on which the rows' date
     partition depends (so that a batch judged after midnight still lands beside its siblings). `threshold` is the run's
-    global one; `policy` is the version of its routing policy.
+    global one; `policy` is the version of its routing policy. `attempt` is 0 for the run itself, and counts its
+    resumes: what they stage and send has names of its own, their rows replace the run's.
     """
 
     run: str
@@ -108,6 +109,7 @@ class Batch:
     offset: int
     length: int
     policy: str = ""
+    attempt: int = 0
 
     @property
     def date(self) -> str:

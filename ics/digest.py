@@ -33,19 +33,32 @@ ADVICE: Mapping[str, str] = {
     "ObjectTooLarge": "too many bytes for one image: scale it down",
     "ObjectNotFound": "deleted between plan and read, or never there: check the source",
     "ObjectChanged": "overwritten during the run: run it again",
-    "ObjectArchived": "in Glacier or Deep Archive: restore it (s3:RestoreObject), then run again",
+    "ObjectArchived": "in Glacier or Deep Archive: restore it (s3:RestoreObject), then resume the run",
     "AccessDenied": "ICS may not read it: is it in quarantine (`ics quarantine list`)? Else check the bucket policy, "
-    "the key policy and source_buckets",
-    "ReadFailed": "S3 did not answer after retries: run it again",
+    "the key policy and source_buckets, then resume",
+    "ReadFailed": "S3 did not answer after retries: resume the run",
     "ModelRefused": "the model refuses this image alone: look at the endpoint's log",
     "QuarantineFailed": "it should be hidden, but S3 did not take its tag: everyone can read it still; hide it by hand",
-    "TagFailed": "accepted, but S3 did not take its label as tag: free one of its ten tags, check rights, run it again",
-    "EndpointThrottled": "the endpoint was over capacity after retries: add instances or lower max_concurrency",
-    "EndpointUnavailable": "the endpoint did not answer after retries: look at its log and its alarms, then run again",
-    "EndpointRefused": "the endpoint refused the request: check that it exists and is in service",
-    "InvalidAnswer": "the endpoint's answer was not in the wire format: check the model's container",
-    "BatchLost": "the batch ended without a receipt: run it again",
+    "TagFailed": "accepted, but S3 did not take its label as tag: free one of its ten tags, check rights, then resume",
+    "EndpointThrottled": "the endpoint was over capacity: add instances or lower max_concurrency, then resume",
+    "EndpointUnavailable": "the endpoint did not answer after retries: look at its log and its alarms, then resume",
+    "EndpointRefused": "the endpoint refused the request: check that it exists and is in service, then resume",
+    "InvalidAnswer": "the endpoint's answer was not in the wire format: check the model's container, then resume",
+    "BatchLost": "the batch ended without a receipt: resume the run",
 }
+
+# The reasons that may be gone once their cause is, without anybody touching the image.
+_PASSING = frozenset(
+    (
+        "ObjectArchived", "AccessDenied", "ReadFailed", "EndpointThrottled", "EndpointUnavailable", "EndpointRefused",
+        "InvalidAnswer", "BatchLost", "QuarantineFailed", "TagFailed",
+    )
+)  # fmt: skip
+
+
+def may_mend(reason: str) -> bool:
+    """Whether resuming the run may mend what failed by this reason; a function's own failure has a name of its own."""
+    return reason in _PASSING or reason not in ADVICE
 
 
 def alert(environment: str, summary: Mapping[str, Any]) -> dict[str, Any]:

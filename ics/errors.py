@@ -9,7 +9,10 @@ IcsError
 │   ├── EmptySource         the source holds no image
 │   ├── InvalidManifest     a manifest's line cannot be understood; the message names the line
 │   ├── InvalidPolicy       the routing policy cannot be understood; the message names the key
-│   └── RunTooLarge         more images than one run can hold
+│   ├── RunTooLarge         more images than one run can hold
+│   ├── RunNotFound         there is no run of this name to resume, or it was never planned
+│   ├── RunExpired          the run's working files, without which it cannot be resumed, are gone
+│   └── RunStillRunning     the run, or an earlier resume of it, has not ended
 ├── ImageError              one image cannot be classified; its row is `failed` with this name
 │   ├── EmptyObject         zero bytes
 │   ├── NotAnImage          the content is no known image format, whatever the key says
@@ -83,6 +86,18 @@ class InvalidPolicy(RequestError):
 
 class RunTooLarge(RequestError):
     """More images than one run can hold."""
+
+
+class RunNotFound(RequestError):
+    """There is no run of this name to resume, or it was never planned."""
+
+
+class RunExpired(RequestError):
+    """The working files of the run to resume are gone."""
+
+
+class RunStillRunning(RequestError):
+    """The run to resume, or an earlier resume of it, has not ended."""
 
 
 class ImageError(IcsError):

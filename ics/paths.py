@@ -5,15 +5,18 @@ Working bucket (expires in days):
     runs/<run>/images.jsonl                         a line an image
     runs/<run>/plan.jsonl                           a line a batch
     runs/<run>/policy.json                          what of the routing policy applies to the run
+    runs/<run>/run.json                             PlanRun's answer, written last: what a resume goes on from
     runs/<run>/staging/<batch>/images.jsonl         a line an image: what became of it, and where it was put
     runs/<run>/staging/<batch>/body-<n>.jsonl       a request body for the model
     runs/<run>/predictions/<batch>/body-<n>.jsonl   the model's answer to it, a line an image
     runs/<run>/batches/<batch>.json                 the batch's receipt: written last, it makes the batch count
+    runs/<run>/attempts/<n>/execution.json          the execution that resumes the run for the n-th time
+    runs/<run>/attempts/<n>/plan.jsonl              the batches it does again; beside it its staging/, predictions/
 
 Results bucket (the record):
 
     results/model=<m>/dt=<start date>/run=<id>/batch-<n>.jsonl
-    runs/<run>/summary.json
+    runs/<run>/summary.json                         of a resume also under the name of its execution
     policy/policy.toml                              the routing policy, put there by people
     quarantine/<image id>.json                      an image in quarantine
     audit/quarantine/<image id>/<time>-released.json    who released it, when and why
@@ -31,9 +34,19 @@ def images(run: str) -> str:
     return f"runs/{run}/images.jsonl"
 
 
-def plan(run: str) -> str:
-    """The batches of a run, a line each: what the Map reads."""
-    return f"runs/{run}/plan.jsonl"
+def plan(run: str, attempt: int = 0) -> str:
+    """The batches of a run, or of its n-th resume, a line each: what the Map reads."""
+    return f"{_attempt(run, attempt)}plan.jsonl"
+
+
+def record(run: str) -> str:
+    """What PlanRun answered for a run."""
+    return f"runs/{run}/run.json"
+
+
+def claim(run: str, attempt: int) -> str:
+    """Which execution is a run's n-th resume."""
+    return f"{_attempt(run, attempt)}execution.json"
 
 
 def policy(run: str) -> str:
@@ -43,17 +56,17 @@ def policy(run: str) -> str:
 
 def staged_images(batch: Batch) -> str:
     """What became of each image of a batch."""
-    return f"runs/{batch.run}/staging/{batch.batch}/images.jsonl"
+    return f"{_attempt(batch.run, batch.attempt)}staging/{batch.batch}/images.jsonl"
 
 
 def staged_body(batch: Batch, body: int) -> str:
     """A request body for the model."""
-    return f"runs/{batch.run}/staging/{batch.batch}/body-{body}.jsonl"
+    return f"{_attempt(batch.run, batch.attempt)}staging/{batch.batch}/body-{body}.jsonl"
 
 
 def predictions(batch: Batch, body: int) -> str:
     """The model's answer to a body."""
-    return f"runs/{batch.run}/predictions/{batch.batch}/body-{body}.jsonl"
+    return f"{_attempt(batch.run, batch.attempt)}predictions/{batch.batch}/body-{body}.jsonl"
 
 
 def receipts(run: str) -> str:
@@ -93,3 +106,7 @@ def quarantined(image_id: str) -> str:
 def released(image_id: str, at: str) -> str:
     """The record of a release; `at` is ISO 8601 UTC."""
     return f"audit/quarantine/{image_id}/{at}-released.json"
+
+
+def _attempt(run: str, attempt: int) -> str:
+    return f"runs/{run}/attempts/{attempt}/" if attempt else f"runs/{run}/"

@@ -34,9 +34,11 @@ class Sent:
 def inference_id(batch: Batch, body: str) -> str:
     """Names one request to the endpoint, in at most 64 characters: `<12 hex of the run>-<batch>-<body>`.
 
-    The 12 hex digits are the run name's SHA-256. Data capture records this id, so that captured lines join to rows.
+    The 12 hex digits are the run name's SHA-256. Data capture records this id, so that captured lines join to rows. The
+    n-th resume of a run writes `r<n>.` before the body.
     """
-    return f"{hashlib.sha256(batch.run.encode()).hexdigest()[:12]}-{batch.batch}-{body}"
+    resumed = f"r{batch.attempt}." if batch.attempt else ""
+    return f"{hashlib.sha256(batch.run.encode()).hexdigest()[:12]}-{batch.batch}-{resumed}{body}"
 
 
 def result_row(verdict: Verdict, batch: Batch, sent: Sent | None, decided_at: str) -> dict[str, Any]:
@@ -71,6 +73,7 @@ def receipt(batch: Batch, rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "run": batch.run,
         "batch": batch.batch,
+        "attempt": batch.attempt,
         "images": len(rows),
         **_count(rows),
         "reasons": dict(Counter(row["reason"] for row in rows if row["reason"])),

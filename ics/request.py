@@ -5,6 +5,7 @@ The JSON Schema of the request is `statemachine/classify_images.schema.json`; a 
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -19,6 +20,12 @@ MAX_KEY_BYTES = 1024
 """S3's limit for a key, in UTF-8 bytes."""
 
 MANIFEST_ENDINGS = (".csv", ".jsonl", ".json")
+
+MAX_RUN_NAME = 80
+"""Characters of an execution's name (Step Functions API reference, StartExecution)."""
+
+# What that reference says a name must not contain; a name of dots only would be another folder.
+_RUN_NAME = re.compile(r"(?!\.+$)[^\s<>{}\[\]?*\"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f]{1,80}")
 
 _SOURCES = ("images", "prefix", "manifest")
 _OPTIONS = ("model", "threshold", "mode", "tolerated_percent")
@@ -61,6 +68,25 @@ class RunRequest:
     tolerated_percent: float
 
 
+def resumed_run(request: Mapping[str, Any]) -> str | None:
+    """The run that the request resumes, None where it asks for a new one.
+
+    Raises:
+        InvalidRequest: `resume` is no run's name, or is not alone.
+    """
+    if not isinstance(request, Mapping) or "resume" not in request:
+        return None
+    run = request["resume"]
+    if not isinstance(run, str) or not _RUN_NAME.fullmatch(run):
+        raise InvalidRequest(
+            f"resume is {_shown(run)}; it must be the name of a run, at most {MAX_RUN_NAME} characters"
+        )
+    if len(request) > 1:
+        others = ", ".join(sorted(request.keys() - {"resume"}))
+        raise InvalidRequest(f"a resumed run keeps its own source and options: give resume alone, without {others}")
+    return run
+
+
 def parse_request(request: Mapping[str, Any], *, models: Iterable[str], default_model: str) -> RunRequest:
     """Check a request and fill in what it leaves out, but for the threshold, which the routing policy may name.
 
@@ -80,7 +106,7 @@ def parse_request(request: Mapping[str, Any], *, models: Iterable[str], default_
     given = [name for name in _SOURCES if name in request]
     if len(given) != 1:
         found = " and ".join(given) if given else "none"
-        raise InvalidRequest(f"give exactly one of images, prefix or manifest; found {found}")
+        raise InvalidRequest(f"give exactly one of images, prefix or manifest, or resume alone; found {found}")
     mode = request.get("mode", "strict")
     if mode not in MODES:
         raise InvalidRequest(f"mode is {_shown(mode)}; it must be strict or tolerant")

@@ -1,6 +1,7 @@
 """What the steps of one batch hand to each other in S3, and the rows that come of it.
 
-    staged images   a line an image of the batch: its reference, and `{body, line}` or the `reason` why it is in no body
+    staged images   a line an image of the batch: its reference, and `{body, line}`, or the `reason` why it is in no
+                    body, or the `row` that it keeps from an earlier attempt
     predictions     a line an image of a body: `{id, prediction | reason, inference_id, line}`; `line` counts from 1
 
 Counting lines in staged images and bodies starts at 0, so that they index; `line` of a prediction is what a person
@@ -8,10 +9,19 @@ finds in the captured body, and counts from 1.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ics.contracts import Batch, ImageRef, Prediction, Verdict, dump_line, prediction_from_json, prediction_to_json
+from ics.contracts import (
+    Batch,
+    ImageRef,
+    Prediction,
+    Verdict,
+    dump_line,
+    fields_of,
+    prediction_from_json,
+    prediction_to_json,
+)
 from ics.errors import ImageError
 from ics.policy import Policy
 from ics.records import Sent, result_row
@@ -40,6 +50,9 @@ def judged_rows(
     """
     bodies = [answer.splitlines() for answer in answers]
     for image, place in _staged(staged):
+        if "row" in place:
+            yield place["row"]
+            continue
         if "reason" in place:
             yield result_row(fail(image, place["reason"]), batch, None, decided_at)
             continue
@@ -50,8 +63,28 @@ def judged_rows(
         yield result_row(verdict, batch, Sent(answer["inference_id"], answer["line"]), decided_at)
 
 
+def kept_rows(refs: Sequence[ImageRef], rows: Sequence[dict[str, Any]]) -> list[dict[str, Any] | None]:
+    """For each image of a batch the row that it has from an earlier attempt, None where it has none or a failed one.
+
+    Args:
+        refs: the batch's images as planned.
+        rows: the batch's rows, one an image in the same order; none where no attempt has written any.
+    """
+    if len(rows) != len(refs):
+        return [None] * len(refs)
+    return [
+        row if row["s3_uri"] == ref.uri and row["decision"] != "failed" else None
+        for ref, row in zip(refs, rows, strict=True)
+    ]
+
+
+def kept_line(ref: ImageRef, row: dict[str, Any]) -> bytes:
+    """The staged line of an image that keeps its row."""
+    return dump_line({**fields_of(ref), "row": row})
+
+
 def failed_rows(
-    refs: Iterable[ImageRef], staged: bytes, batch: Batch, reason: str, decided_at: str
+    refs: Sequence[ImageRef], staged: bytes, batch: Batch, reason: str, decided_at: str, rows: Sequence[dict[str, Any]]
 ) -> Iterator[dict[str, Any]]:
     """The rows of a batch that failed as a whole; an image that was already found bad keeps its own reason.
 
@@ -61,10 +94,14 @@ def failed_rows(
         batch: the batch.
         reason: why it failed.
         decided_at: ISO 8601 UTC.
+        rows: what earlier attempts wrote of it: what did not fail then is kept.
     """
-    found = list(_staged(staged)) if staged else [(ref, {}) for ref in refs]
+    if staged:
+        found = list(_staged(staged))
+    else:
+        found = [(ref, {"row": row} if row else {}) for ref, row in zip(refs, kept_rows(refs, rows), strict=True)]
     for image, place in found:
-        yield result_row(fail(image, place.get("reason", reason)), batch, None, decided_at)
+        yield place.get("row") or result_row(fail(image, place.get("reason", reason)), batch, None, decided_at)
 
 
 def _verdict(image: ImageRef, answer: dict[str, Any], policy: Policy) -> Verdict:

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ics import paths
+from ics.digest import may_mend
 from ics.records import Reduction, Status, outcome, reconcile
 
 
@@ -23,6 +24,8 @@ def summary_of(
 
     Args:
         event: SummarizeRun's input; `state` is PlanRun's output, or only its failure where the run was not planned.
+            Where a run was resumed, `run` and `started` of `state` are that run's, those of `event` the resuming
+            execution's, of which alone `seconds` are told.
         reduction: the receipts, reduced.
         finished: ISO 8601 UTC.
         results_bucket: where rows and summary lie.
@@ -31,7 +34,8 @@ def summary_of(
     Raises:
         NotReconciled: the receipts do not add up to what was planned; the run must not be called done.
     """
-    state, run = event["state"], event["run"]
+    state = event["state"]
+    run, started = state.get("run", event["run"]), state.get("started", event["started"])
     failure = _failure(state)
     summary_uri = f"s3://{results_bucket}/{paths.summary(run)}"
     planned = state.get("planned", 0)
@@ -47,9 +51,12 @@ def summary_of(
         "execution": _console(event["execution"]),
     }
     if planned:
-        links["rows"] = f"s3://{results_bucket}/{paths.results(state['model'], event['started'][:10], run)}"
+        links["rows"] = f"s3://{results_bucket}/{paths.results(state['model'], started[:10], run)}"
+    if any(map(may_mend, reduction.reasons)):
+        links["resume"] = f"ics resume {run} --env {environment}"
     return {
         "run": run,
+        "attempt": state.get("attempt", 0),
         "status": status,
         "error": error,
         "cause": cause,
@@ -66,7 +73,7 @@ def summary_of(
         "batches": state.get("batches", 0),
         "reasons": dict(reduction.reasons),
         "worst": list(reduction.worst),
-        "started": event["started"],
+        "started": started,
         "finished": finished,
         "seconds": round((_time(finished) - _time(event["started"])).total_seconds(), 3),
         "links": links,

@@ -98,9 +98,9 @@ def work_of(load: Load, times: Times) -> dict[str, Work]:
         "PlanRun": Work(
             lists=pages,
             gets=int(load.manifest),
-            puts=2,
+            puts=3,
             cpu_ms=load.images * LISTED_MS,
-            wait_ms=(3 * pages + load.manifest + 2) * request,  # a page of a thousand keys takes as long as three
+            wait_ms=(3 * pages + load.manifest + 3) * request,  # a page of a thousand keys takes as long as three
         ),
         "SerializeImageData": Work(
             gets=1 + read,

@@ -173,6 +173,11 @@ def read_batch(batch: Batch) -> list[ImageRef]:
     return [ImageRef(**json.loads(line)) for line in bytes(lines).splitlines()]
 
 
+def read_rows(batch: Batch) -> list[dict[str, Any]]:
+    """The rows that were written of a batch, in its order; none where no attempt has come so far."""
+    return [json.loads(line) for line in (read_results(paths.rows(batch)) or b"").splitlines()]
+
+
 def read_working(key: str) -> bytes | None:
     """A file of the run in the working bucket, or None where there is none."""
     try:
@@ -210,6 +215,11 @@ def write_rows(batch: Batch, rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
         if row["decision"] == "failed":
             log("image failed", "WARNING", **{name: row[name] for name in ("run", "batch", "image_id", "reason")})
     write_results(paths.rows(batch), b"".join(map(dump_line, rows)))
+    return write_receipt(batch, rows)
+
+
+def write_receipt(batch: Batch, rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Write the receipt of a batch whose rows are written, and return it."""
     done = receipt(batch, rows)
     write_working(paths.receipt(batch.run, batch.batch), dump_line(done))
     return done

@@ -45,7 +45,8 @@ class Functions(Construct):
         sources = [buckets.images, *(s3.Bucket.from_bucket_name(self, name, name) for name in config.source_buckets)]
         read_manifests = [right for source in sources for right in read(source, "*")]
         read_images = [right for source in sources for right in read(source, "*", versions=True)]
-        write_rows, write_summary = write(buckets.results, "results/*"), write(buckets.results, "runs/*")
+        read_rows, write_rows = read(buckets.results, "results/*"), write(buckets.results, "results/*")
+        write_summary = write(buckets.results, "runs/*")
 
         # Each function times out no later than its state does, and so with an error of its own.
         self._add(
@@ -55,16 +56,18 @@ class Functions(Construct):
             settings="WORKING_BUCKET RESULTS_BUCKET MODELS DEFAULT_MODEL THRESHOLD BATCH_SOURCE_BYTES MAX_CONCURRENCY",
             rights=[
                 *read_manifests,
-                *read(buckets.results, "policy/*"),
+                *read_runs,
+                *read(buckets.results, "policy/*", "runs/*"),
                 *write(buckets.working, "runs/*", parts=True),  # images.jsonl is streamed
+                self._describe_executions(),
             ],
         )
         self._add(
             "SerializeImageData",
             seconds=54,
             memory=ONE_CPU,
-            settings="WORKING_BUCKET MODELS MAX_PIXELS",
-            rights=[*read_images, *read_runs, *write_runs],
+            settings="WORKING_BUCKET RESULTS_BUCKET MODELS MAX_PIXELS",
+            rights=[*read_images, *read_runs, *write_runs, *read_rows],
         )
         self._add(
             "ClassifyImage",
@@ -91,14 +94,14 @@ class Functions(Construct):
             seconds=11,
             memory=512,
             settings="WORKING_BUCKET RESULTS_BUCKET",
-            rights=[*read_runs, *write_runs, *write_rows],
+            rights=[*read_runs, *write_runs, *read_rows, *write_rows],
         )
         self._add(
             "SummarizeRun",
             seconds=900,
             memory=1024,
             settings="ENVIRONMENT WORKING_BUCKET RESULTS_BUCKET",
-            rights=[*read_runs, *write_runs, *write_rows, *write_summary],
+            rights=[*read_runs, *write_runs, *read_rows, *write_rows, *write_summary],
         )
 
     def _add(self, state: str, *, seconds: int, memory: int, settings: str, rights: list[iam.PolicyStatement]) -> None:
@@ -112,6 +115,22 @@ class Functions(Construct):
             memory=memory,
             environment={name: self.settings[name] for name in settings.split()} | {"LOG_LEVEL": "INFO"},
             rights=rights,
+        )
+
+    def _describe_executions(self) -> iam.PolicyStatement:
+        """Ask how executions of the state machine stand, whose name is computed: it is made after its functions."""
+        arn = cdk.Stack.of(self).format_arn
+        name = f"ics-{self.config.environment}-classify-images:*"
+        return iam.PolicyStatement(
+            actions=["states:DescribeExecution"],
+            resources=[
+                arn(
+                    service="states",
+                    resource="execution",
+                    resource_name=name,
+                    arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
+                )
+            ],
         )
 
     def _invoke_endpoints(self) -> iam.PolicyStatement:

@@ -4,8 +4,8 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 
 
-def read(bucket: s3.IBucket, keys: str, *, versions: bool = False) -> list[iam.PolicyStatement]:
-    """Get the objects that match `keys`, of a given version too where `versions`, and list the bucket.
+def read(bucket: s3.IBucket, *keys: str, versions: bool = False) -> list[iam.PolicyStatement]:
+    """Get the objects that match any of `keys`, of a given version too where `versions`, and list the bucket.
 
     S3 answers 404 for a missing key to whoever may list the bucket, unconditionally, and 403 to everyone else: a reader
     that may not list cannot tell a deleted image from a forbidden one.
@@ -13,7 +13,7 @@ def read(bucket: s3.IBucket, keys: str, *, versions: bool = False) -> list[iam.P
     get = ["s3:GetObject", "s3:GetObjectVersion"] if versions else ["s3:GetObject"]
     return [
         iam.PolicyStatement(actions=["s3:ListBucket"], resources=[bucket.bucket_arn]),
-        iam.PolicyStatement(actions=get, resources=[bucket.arn_for_objects(keys)]),
+        iam.PolicyStatement(actions=get, resources=[bucket.arn_for_objects(pattern) for pattern in keys]),
     ]
 
 

@@ -19,8 +19,10 @@ def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
     staged = read_working(paths.staged_images(batch)) or b""
     answers = [read_working(paths.predictions(batch, body)) or b"" for body in range(event["staged"]["bodies"])]
     policy = _policy_of(batch.run)
-    rows = list(judged_rows(staged, answers, batch, policy, now()))
-    mark(rows, policy)
+    decided_at = now()
+    rows = list(judged_rows(staged, answers, batch, policy, decided_at))
+    # A kept row's image was marked when it was decided, and may have been released from quarantine since.
+    mark([row for row in rows if row["decided_at"] == decided_at], policy)
     done = write_rows(batch, rows)
     log("judged", **{name: done[name] for name in ("run", "batch", "images", *DECISIONS)})
     return {"images": done["images"]}

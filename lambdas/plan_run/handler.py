@@ -3,22 +3,25 @@
 from collections.abc import Mapping
 from typing import Any
 
-import obstore
-
 from ics import paths
-from ics.batches import BatchCutter
 from ics.contracts import dump_line
-from ics.errors import EmptySource
 from ics.policy import parse_policy, policy_to_json
-from ics.request import parse_request
-from lambdas.runtime import log, settings, store
+from ics.request import parse_request, resumed_run
+from lambdas.plan_run.planning import write_plan
+from lambdas.plan_run.resuming import resume
+from lambdas.runtime import log, settings
 from lambdas.s3 import read_results, write_working
-from lambdas.sources import describe, images_of
 
 
 def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
-    """`{run, started, request}` -> what the Map and SummarizeRun need. The request's images are not passed on."""
+    """`{run, started, execution, request}` -> what the Map and SummarizeRun need, the request's images left out.
+
+    A request to resume a run is answered with that run's own name, start, model and options.
+    """
     config, run = settings(), event["run"]
+    resumed = resumed_run(event["request"])
+    if resumed is not None:
+        return resume(resumed, event["execution"])
     request = parse_request(
         event["request"],
         models=config.models,
@@ -28,30 +31,23 @@ def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
         request.model, requested=request.threshold, default=config.threshold
     )
     write_working(paths.policy(run), policy_to_json(policy))
-    cutter = BatchCutter(config.models[request.model].batch_images, config.batch_source_bytes)
-    working = store(config.working_bucket)
-    with obstore.open_writer(working, paths.images(run), buffer_size=8 * 1024 * 1024) as images:
-        for ref, size in images_of(request.source):
-            images.write(cutter.add(ref, size))
-    spans = cutter.spans()
-    if not spans:
-        raise EmptySource(f"{describe(request.source)} holds no image")
-    plan = b"".join(
-        dump_line({"run": run, "batch": batch, "offset": span.offset, "length": span.length})
-        for batch, span in enumerate(spans)
-    )
-    obstore.put(working, paths.plan(run), plan)
-    log("planned", run=run, planned=cutter.images, batches=len(spans), model=request.model)
-    return {
+    planned, batches = write_plan(run, request.source, config.models[request.model].batch_images)
+    log("planned", run=run, planned=planned, batches=batches, model=request.model)
+    answer = {
         "run": run,
         "started": event["started"],
+        "attempt": 0,
         "model": request.model,
         "threshold": policy.threshold,
         "policy": policy.version,
         "mode": request.mode,
         "tolerated_percent": request.tolerated_percent,
-        "planned": cutter.images,
-        "batches": len(spans),
+        "planned": planned,
+        "batches": batches,
+        "left": batches,
+        "told": False,
         "max_concurrency": config.max_concurrency,
         "plan": {"bucket": config.working_bucket, "key": paths.plan(run)},
     }
+    write_working(paths.record(run), dump_line(answer))
+    return answer

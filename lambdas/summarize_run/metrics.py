@@ -7,9 +7,14 @@ from ics.contracts import DECISIONS
 from lambdas.runtime import measure
 
 
-def count_run(environment: str, summary: Mapping[str, Any]) -> None:
-    """Metrics `PlannedImages`, `AcceptedImages` ... `RunSeconds`; a run that was not planned has the model `none`."""
-    images = {f"{name.title()}Images": (summary[name], "Count") for name in ("planned", *DECISIONS)}
+def count_run(environment: str, summary: Mapping[str, Any], counted: Mapping[str, int]) -> None:
+    """Metrics `PlannedImages`, `AcceptedImages` ... `RunSeconds`; a run that was not planned has the model `none`.
+
+    Of a run that is resumed only the difference to what was `counted` before, so that the sums over all runs stay true.
+    """
+    images = {
+        f"{name.title()}Images": (summary[name] - counted.get(name, 0), "Count") for name in ("planned", *DECISIONS)
+    }
     measure(
         "summarized",
         {"Environment": environment, "Model": summary["model"] or "none"},

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from cli.deployment import Deployment
 from ics import paths
@@ -36,12 +37,15 @@ def hold(ended: Ended, aws: control.LocalAws, deployment: Deployment) -> None:
     assert ended.summary["planned"] == len(ended.rows) == sum(decisions.values())
     for decision in ("accepted", "uncertain", "flagged", "failed"):
         assert ended.summary[decision] == decisions[decision]
-    assert ended.execution["status"] == ended.summary["status"]
+    status = ended.execution["status"]
+    assert ended.summary["status"] == ("FAILED" if status == "ABORTED" else status)  # what was stopped has failed
     if ended.summary["planned"]:
-        planned = deployment.s3.get_object(Bucket=deployment.working_bucket, Key=paths.images(ended.run))["Body"].read()
+        key = paths.images(ended.summary["run"])  # which an execution that resumes it has another name than
+        planned = deployment.s3.get_object(Bucket=deployment.working_bucket, Key=key)["Body"].read()
         expected = Counter(f"s3://{ref['bucket']}/{ref['key']}" for ref in map(json.loads, planned.splitlines()))
         assert Counter(row["s3_uri"] for row in ended.rows) == expected  # nothing lost, nothing doubled
-    digests = [one for one in outbox.read(aws.state) if ended.run in one.message]
+    # By its execution's link, the last word of its line: another run's digest may name this run.
+    digests = [one for one in outbox.read(aws.state) if f":{quote(ended.run)}\n" in one.message]
     assert len(digests) == 1, "exactly one digest a run"
     assert ended.summary["status"] in (digests[0].subject or "")
     largest = state_sizes(aws)[ended.execution["executionArn"]]

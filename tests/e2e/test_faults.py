@@ -7,6 +7,7 @@ import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from cli import runs
 from cli.deployment import Deployment
 from ics import paths
-from ics.contracts import ImageRef
+from ics.contracts import Batch, ImageRef
 from local import outbox
 from local.control import LocalAws
 from tests.e2e.harness import Ended
@@ -144,20 +145,24 @@ def test_a_killed_model_server_loses_nothing(aws: LocalAws, thousand: str, finis
     assert again.summary["failed"] == 0
 
 
-def test_a_batch_without_a_receipt_is_lost_and_said_so(
+def test_a_batch_without_rows_and_receipt_is_lost_and_said_so(
     aws: LocalAws, thousand: str, deployment: Deployment, broken: Break, finish: Finish
 ) -> None:
     broken({"kind": "slow", "seconds": 2, "times": 3})  # so that the run still goes on when its first receipt is there
     run = runs.new_run("test")
-    removed = []
+    removed: list[int] = []
 
     def remove() -> None:
         for receipt in deployment.s3.list_objects_v2(Bucket=deployment.working_bucket, Prefix=paths.receipts(run)).get(
             "Contents", ()
         )[:1]:
             if not removed:
+                number = int(receipt["Key"].rpartition("/")[2].removesuffix(".json"))
+                started = runs.describe(deployment, run)["startDate"].astimezone(UTC).isoformat()
+                rows = paths.rows(Batch(run, started, "digits", 0.94, number, 0, 0))
+                deployment.s3.delete_object(Bucket=deployment.results_bucket, Key=rows)
                 deployment.s3.delete_object(Bucket=deployment.working_bucket, Key=receipt["Key"])
-                removed.append(int(receipt["Key"].rpartition("/")[2].removesuffix(".json")))
+                removed.append(number)
 
     runs.start(deployment, run, {"prefix": thousand})
     with meanwhile(remove, times=10_000):

@@ -34,7 +34,7 @@ RUN = "classify-20260721-101500-3f9a1c"
 START = "import sys; sys.argv[0] = 'ics'; from cli.main import main; main()"
 """`ics` as a program that knows its own name, as completion needs it."""
 
-EXITS = {"classify": 0, "start": 1, "watch": 1, "stop": 1}
+EXITS = {"classify": 0, "start": 1, "watch": 1, "stop": 1, "resume": 1}
 """How the examples end that do not end with 0 anyway: the demonstration's run failed, on purpose."""
 
 
@@ -78,15 +78,19 @@ def test_the_example_of_each_help_text_runs(
         .replace(RUN, demonstrated)
         .replace("s3://my-bucket/incoming/2026/", f"s3://{deployment.images_bucket}/uploads/{demonstrated}/")
     )
+    if name == "resume":  # a run of its own, so that the demonstration's stays as it is
+        (tmp_path / "photos/list.png").write_bytes(b"milk, bread")
+        asked = shell("ics classify photos --json", cwd=tmp_path)
+        line = line.replace(demonstrated, json.loads(asked.stdout)["run"])
     before = set(runs.names(deployment))
     done = shell(line, cwd=tmp_path)
     assert done.returncode == EXITS.get(name, 0), done.stderr
     started = set(runs.names(deployment)) - before
-    assert len(started) == (name in ("classify", "start"))
+    assert len(started) == (name in ("classify", "start", "resume"))
     for run in started:
         summary = runs.summary(deployment, run)
         assert summary is not None
-        assert summary["planned"] == {"classify": 2, "start": 33}[name]
+        assert summary["planned"] == {"classify": 2, "start": 33, "resume": 2}[name]
     if ">" in line:
         assert len((tmp_path / "rows.jsonl").read_text().splitlines()) == 33
     elif name in ("train", "evaluate"):

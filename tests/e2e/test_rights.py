@@ -89,12 +89,15 @@ def everything(aws: LocalAws, deployment: Deployment, finish: Callable[..., Ende
         assert finish({"prefix": f"s3://{bucket}/{folder}/p/"}).summary["failed"] == 1
         broken({"kind": "model_error", "status": 403, "times": 1000})
         manifest = put("list.csv", f"bucket,key\n{bucket},{folder}/p/plus+ %.png\n".encode())
-        assert finish({"manifest": manifest}).summary["reasons"] == {"EndpointRefused": 1}
+        refused = finish({"manifest": manifest})
+        assert refused.summary["reasons"] == {"EndpointRefused": 1}
     finally:
         broken()
     with policy_of(deployment, b'tag_accepted = true\n[labels."0"]\nquarantine = true\n[labels."1"]\nthreshold = 0.0'):
         ended = finish({"images": [put("hidden.png", digits[0]), put("named.png", digits[1])]})
     assert ended.summary["reasons"] == {"Quarantined": 1}
+    assert finish({"resume": refused.run}).summary["failed"] == 0
+    assert finish({"resume": "no-such-run"}).execution["error"] == "RunNotFound"
     for model in MODELS:
         asked = {"images": [odd[0]], "model": model, "mode": "tolerant"}
         assert finish(asked).summary["failed"] == 0
@@ -134,6 +137,10 @@ def _lose_a_batch(deployment: Deployment, uri: str) -> None:
     event = {"run": batch.run, "started": batch.started, "execution": deployment.state_machine, "state": state}
     assert call("summarize-run", event)["summary"]["failed"] == 1
     assert call("record-failure", {**fields_of(batch), "error": {"Error": "Lost"}}) == {"images": 1}
+    deployment.s3.delete_object(Bucket=deployment.results_bucket, Key=paths.rows(batch))
+    resumed = {**fields_of(batch), "attempt": 1}
+    assert call("serialize-image-data", resumed) == {"bodies": 1}
+    assert call("record-failure", {**resumed, "error": {"Error": "Lost"}}) == {"images": 1}
 
 
 def _in(environment: str, call: Call) -> Call:

@@ -24,7 +24,7 @@ FOLDERS = {
 }
 SETTINGS = {
     "PlanRun": "WORKING_BUCKET RESULTS_BUCKET MODELS DEFAULT_MODEL THRESHOLD BATCH_SOURCE_BYTES MAX_CONCURRENCY",
-    "SerializeImageData": "WORKING_BUCKET MODELS MAX_PIXELS",
+    "SerializeImageData": "WORKING_BUCKET RESULTS_BUCKET MODELS MAX_PIXELS",
     "ClassifyImage": "WORKING_BUCKET MODELS",
     "FilterLowConfidence": "WORKING_BUCKET RESULTS_BUCKET",
     "RecordFailure": "WORKING_BUCKET RESULTS_BUCKET",
@@ -40,11 +40,16 @@ RIGHTS = {
         "images/*": {"s3:GetObject"},
         "results": {"s3:ListBucket"},
         "results/policy/*": {"s3:GetObject"},
-        "working/runs/*": WRITE | {"s3:AbortMultipartUpload"},
+        "results/runs/*": {"s3:GetObject"},
+        "working": {"s3:ListBucket"},
+        "working/runs/*": WRITE | {"s3:GetObject", "s3:AbortMultipartUpload"},
+        "executions": {"states:DescribeExecution"},
     },
     "SerializeImageData": {
         "images": {"s3:ListBucket"},
         "images/*": {"s3:GetObject", "s3:GetObjectVersion"},
+        "results": {"s3:ListBucket"},
+        "results/results/*": {"s3:GetObject"},
         "working": {"s3:ListBucket"},
         "working/runs/*": WRITE | {"s3:GetObject"},
     },
@@ -64,12 +69,14 @@ RIGHTS = {
     "RecordFailure": {
         "working": {"s3:ListBucket"},
         "working/runs/*": WRITE | {"s3:GetObject"},
-        "results/results/*": WRITE,
+        "results": {"s3:ListBucket"},
+        "results/results/*": WRITE | {"s3:GetObject"},
     },
     "SummarizeRun": {
         "working": {"s3:ListBucket"},
         "working/runs/*": WRITE | {"s3:GetObject"},
-        "results/results/*": WRITE,
+        "results": {"s3:ListBucket"},
+        "results/results/*": WRITE | {"s3:GetObject"},
         "results/runs/*": WRITE,
     },
 }
@@ -175,6 +182,9 @@ def test_each_function_has_a_role_of_its_own_with_exactly_its_rights(assembly, p
             here = "arn:<AWS::Partition>:sagemaker:<AWS::Region>:<AWS::AccountId>"
             config, invoke = load_config(assembly.environment), expected.pop("endpoint")
             expected |= {f"{here}:endpoint/{config.endpoint_name(model)}": invoke for model in config.models}
+        if "executions" in expected:
+            here = "arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution"
+            expected[f"{here}:ics-{assembly.environment}-classify-images:*"] = expected.pop("executions")
         expected[f"/aws/lambda/{function['FunctionName']}"] = {"logs:CreateLogStream", "logs:PutLogEvents"}
         assert granted(policy["PolicyDocument"]["Statement"], place) == expected
     assert len(set(used)) == len(used)

@@ -33,7 +33,7 @@ def test_a_line_is_json_whatever_it_is_told_and_below_its_level_it_is_not_writte
 def test_a_run_is_counted_in_the_embedded_metric_format_whatever_the_log_level(written):
     """Amazon CloudWatch User Guide, "Embedded metric format specification"."""
     before = time.time() * 1000
-    count_run("prod", SUMMARY)
+    count_run("prod", SUMMARY, {})
     (line,) = written()
     assert before - 1 <= line["_aws"]["Timestamp"] <= time.time() * 1000
     (directive,) = line["_aws"]["CloudWatchMetrics"]
@@ -50,6 +50,16 @@ def test_a_run_is_counted_in_the_embedded_metric_format_whatever_the_log_level(w
 
 
 def test_a_run_that_was_not_planned_has_no_model_and_is_counted_too(written):
-    count_run("prod", {**SUMMARY, "model": None})
+    count_run("prod", {**SUMMARY, "model": None}, {})
     (line,) = written()
     assert line["Model"] == "none"  # a dimension must not be empty
+
+
+def test_a_resumed_run_counts_what_has_changed_so_that_sums_over_runs_stay_true(written):
+    count_run("prod", SUMMARY, {"planned": 6, "accepted": 1, "uncertain": 1, "flagged": 0, "failed": 4})
+    (line,) = written()
+    counted = {name: line[name] for name in line if name.endswith("Images")}
+    assert counted == {
+        "PlannedImages": 0, "AcceptedImages": 2, "UncertainImages": 1, "FlaggedImages": 0, "FailedImages": -3
+    }  # fmt: skip
+    assert line["RunSeconds"] == 2.5

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ics.errors import InvalidRequest
-from ics.request import parse_request
+from ics.request import parse_request, resumed_run
 from lambdas.classify_image.handler import ALL_ATTEMPTS
 
 FOLDER = Path(__file__).resolve().parents[2] / "statemachine"
@@ -102,7 +102,8 @@ def test_every_example_is_valid_and_accepted(example: Path) -> None:
 
 
 def _parse(request: Any) -> None:
-    parse_request(request, models=("digits",), default_model="digits")
+    if resumed_run(request) is None:
+        parse_request(request, models=("digits",), default_model="digits")
 
 
 _uri = st.sampled_from(
@@ -118,6 +119,11 @@ _image = st.one_of(
     ),
     st.integers(),
 )
+# What AWS allows in an execution's name and what it does not, and lengths about its limit.
+_names_of_runs = st.one_of(
+    st.text(st.sampled_from("aZ0-_.+@!()='é \n\t/\\<>{}[]?*\"#%^|~`$&,;:\x00\x7f\x85"), max_size=4),
+    st.sampled_from(["x" * 80, "x" * 81, ".", "..", "...", "..a", "run\n", ""]),
+)
 _requests = st.one_of(
     st.fixed_dictionaries(
         {},
@@ -131,6 +137,10 @@ _requests = st.one_of(
             "tolerated_percent": st.sampled_from([0, 50, 101, "5"]),
             "treshold": st.just(0.5),
         },
+    ),
+    st.fixed_dictionaries(
+        {"resume": st.one_of(_names_of_runs, st.none(), st.integers())},
+        optional={"mode": st.just("strict"), "prefix": st.just("s3://b/k"), "treshold": st.just(0.5)},
     ),
     st.sampled_from([[], "s3://b/k", 3, None]),
 )

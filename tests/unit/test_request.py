@@ -63,7 +63,7 @@ ONE = ["s3://b/k"]
 @pytest.mark.parametrize(
     ("request_", "says"),
     [
-        ({}, "exactly one of images, prefix or manifest; found none"),
+        ({}, "exactly one of images, prefix or manifest, or resume alone; found none"),
         ({"images": ONE, "prefix": "s3://b"}, "found images and prefix"),
         ({"images": ONE, "treshold": 0.9}, "unknown key 'treshold'; allowed are: .*threshold"),
         ({"images": ONE, "x" * 10_000: 1}, "unknown key"),

@@ -1,0 +1,35 @@
+"""Plan a new run: its images, a line each, and its batches, ranges of those lines, as they stream in."""
+
+import obstore
+
+from ics import paths
+from ics.batches import BatchCutter
+from ics.contracts import dump_line
+from ics.errors import EmptySource
+from ics.request import Source
+from lambdas.runtime import settings, store
+from lambdas.sources import describe, images_of
+
+
+def write_plan(run: str, source: Source, batch_images: int) -> tuple[int, int]:
+    """Write the run's images.jsonl and plan.jsonl; return how many images and how many batches.
+
+    Raises:
+        EmptySource: the source holds no image.
+        RunTooLarge, SourceUnsafe, SourceNotFound, SourceForbidden, InvalidManifest: as their names say.
+    """
+    config = settings()
+    working = store(config.working_bucket)
+    cutter = BatchCutter(batch_images, config.batch_source_bytes)
+    with obstore.open_writer(working, paths.images(run), buffer_size=8 * 1024 * 1024) as images:
+        for ref, size in images_of(source):
+            images.write(cutter.add(ref, size))
+    spans = cutter.spans()
+    if not spans:
+        raise EmptySource(f"{describe(source)} holds no image")
+    plan = b"".join(
+        dump_line({"run": run, "batch": batch, "offset": span.offset, "length": span.length})
+        for batch, span in enumerate(spans)
+    )
+    obstore.put(working, paths.plan(run), plan)
+    return cutter.images, len(spans)

@@ -1,0 +1,122 @@
+"""Resume a run: plan again only its batches that have no receipt, or one that counts failed images."""
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import obstore
+from obstore.exceptions import AlreadyExistsError
+
+from ics import paths
+from ics.contracts import DECISIONS, dump_line
+from ics.errors import InvalidRequest, RunExpired, RunNotFound, RunStillRunning
+from lambdas.runtime import log, settings, store
+from lambdas.s3 import read_results, read_working, write_working
+from lambdas.states import describe_execution
+
+READERS = 32
+"""Receipts read at once."""
+
+LAST_WRITE = 15.0
+"""Seconds after a stopped execution's end in which a function that it had invoked may still write rows: their timeout
+is 11 s."""
+
+
+def resume(name: str, execution: str) -> dict[str, Any]:
+    """What PlanRun answers where the execution of this ARN resumes the run of this name (or of a resume of it).
+
+    `attempt` numbers the resumes of a run from 1, `left` counts the batches to do; `counted` is what the run's latest
+    summary has counted. `told` is true where nothing is left to do at all: no batch, and that summary knows it.
+
+    Raises:
+        RunNotFound, RunExpired, RunStillRunning: as their names say.
+        InvalidRequest: the environment no longer has the run's model.
+    """
+    config = settings()
+    summary = _summary(name)
+    run = summary["run"] if summary else name
+    content = read_working(paths.record(run))
+    if content is None:
+        raise _not_resumable(name, summary)
+    record = json.loads(content)
+    if record["model"] not in config.models:
+        raise InvalidRequest(f"the model of run {run!r}, {record['model']!r}, is no longer in this environment")
+    attempt = _claim(run, execution)
+    _await_end(run, attempt, execution)
+    left = list(_unfinished(run, record["batches"]))
+    write_working(paths.plan(run, attempt), b"".join(left))
+    log("resumed", run=run, attempt=attempt, batches=len(left), execution=execution.rpartition(":")[2])
+    return {
+        **record,
+        "attempt": attempt,
+        "left": len(left),
+        "told": summary is not None and not left and not summary["failed"],
+        "counted": {one: summary[one] for one in ("planned", *DECISIONS)} if summary else {},
+        "max_concurrency": config.max_concurrency,
+        "plan": {"bucket": config.working_bucket, "key": paths.plan(run, attempt)},
+    }
+
+
+def _summary(name: str) -> dict[str, Any] | None:
+    content = read_results(paths.summary(name))
+    return None if content is None else json.loads(content)
+
+
+def _not_resumable(name: str, summary: Mapping[str, Any] | None) -> Exception:
+    if summary is None:
+        return RunNotFound(f"there is no run {name!r}: ics runs lists them (its own name, not that of its resume)")
+    if not summary["planned"]:
+        return RunNotFound(f"run {name!r} was never planned ({summary['error']}): start it again")
+    return RunExpired(
+        f"the working files of run {name!r} are gone: they are kept for 3 days. Its rows are kept; to classify what "
+        "failed, start a new run on a manifest of the images whose row is failed (ics results RUN --jsonl)"
+    )
+
+
+def _claim(run: str, execution: str) -> int:
+    """The number of this resume: the first that no other execution has taken. Asked again, it is the same."""
+    attempt, mine = 1, dump_line({"execution": execution})
+    while True:
+        try:
+            obstore.put(
+                store(settings().working_bucket), paths.claim(run, attempt), mine, mode="create", use_multipart=False
+            )
+        except AlreadyExistsError:
+            if read_working(paths.claim(run, attempt)) == mine:
+                return attempt
+            attempt += 1
+        else:
+            return attempt
+
+
+def _await_end(run: str, attempt: int, execution: str) -> None:
+    """See that no earlier attempt runs, and wait until what one has left behind can write no more.
+
+    Raises:
+        RunStillRunning: one does.
+    """
+    claims = (read_working(paths.claim(run, earlier)) for earlier in range(1, attempt))
+    earlier = [json.loads(claim)["execution"] for claim in claims if claim is not None]
+    for arn in [f"{execution.rpartition(':')[0]}:{run}", *earlier]:
+        found = describe_execution(arn)
+        if found is None:
+            continue
+        if found.status == "RUNNING":
+            raise RunStillRunning(
+                f"execution {arn.rpartition(':')[2]!r} of run {run!r} is still running: wait for its end, or stop it "
+                "(ics stop), then resume"
+            )
+        if found.status in ("ABORTED", "TIMED_OUT"):
+            time.sleep(max(0.0, found.ended + LAST_WRITE - time.time()))
+
+
+def _unfinished(run: str, batches: int) -> Iterator[bytes]:
+    """The plan's lines of the batches without a receipt, or with one that counts failed images."""
+    lines = (read_working(paths.plan(run)) or b"").splitlines(keepends=True)
+    with ThreadPoolExecutor(READERS) as readers:
+        found = readers.map(lambda number: read_working(paths.receipt(run, number)), range(batches))
+        for line, receipt in zip(lines, found, strict=True):
+            if receipt is None or json.loads(receipt)["failed"]:
+                yield line

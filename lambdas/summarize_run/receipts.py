@@ -1,0 +1,57 @@
+"""The receipts of a run, one a batch: what an attempt that was killed did not write is made up for."""
+
+import json
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any
+
+from ics import paths
+from ics.contracts import Batch
+from ics.staging import failed_rows
+from lambdas.runtime import log, now
+from lambdas.s3 import read_batch, read_rows, read_working, write_receipt, write_rows
+
+READERS = 32
+"""Receipts read, or made up, at once."""
+
+
+def all_receipts(state: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Every batch's receipt, in order; `state` is PlanRun's output.
+
+    A batch that this attempt was to do and that has no receipt of it was killed midway, and gets one now: of its rows
+    where they are written, for rows come before the receipt; else of failed rows, as lost.
+    """
+    due = _batches_of(state) if state["attempt"] else range(state["batches"])
+
+    def one(number: int) -> Mapping[str, Any]:
+        content = read_working(paths.receipt(state["run"], number))
+        receipt: Mapping[str, Any] | None = json.loads(content) if content is not None else None
+        if receipt is None or (number in due and receipt["attempt"] != state["attempt"]):
+            return _made_up(state, number)
+        return receipt
+
+    with ThreadPoolExecutor(READERS) as readers:
+        yield from readers.map(one, range(state["batches"]))
+
+
+def _batches_of(state: Mapping[str, Any]) -> set[int]:
+    """The batches in this attempt's plan."""
+    return {json.loads(line)["batch"] for line in (read_working(state["plan"]["key"]) or b"").splitlines()}
+
+
+@lru_cache(maxsize=1)
+def _plan(run: str) -> list[bytes]:
+    """The run's batches, a line each: written once, by PlanRun."""
+    return (read_working(paths.plan(run)) or b"").splitlines()
+
+
+def _made_up(state: Mapping[str, Any], number: int) -> Mapping[str, Any]:
+    given = {name: state[name] for name in ("started", "model", "threshold", "policy", "attempt")}
+    batch = Batch(**given, **json.loads(_plan(state["run"])[number]))
+    rows, refs = read_rows(batch), read_batch(batch)
+    if len(rows) == len(refs):
+        log("receipt made up", "WARNING", run=batch.run, batch=number)
+        return write_receipt(batch, rows)
+    log("batch lost", "ERROR", run=batch.run, batch=number)
+    return write_rows(batch, failed_rows(refs, b"", batch, "BatchLost", now(), rows))
