@@ -4,6 +4,7 @@ import http.server
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any, ClassVar
 from urllib.parse import quote
 
@@ -87,7 +88,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     threading.Thread(target=listening.serve_forever, daemon=True).start()
     _Server.last = Server  # type: ignore[attr-defined]
     yield f"http://127.0.0.1:{listening.server_port}"
-    for connection in aws_http._connections.values():
+    for connection in chain.from_iterable(aws_http._connections.values()):
         connection.close()
     aws_http._connections.clear()
     listening.shutdown()
