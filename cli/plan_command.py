@@ -14,17 +14,17 @@ from cli.deployment import LOCAL, connect
 from cli.options import Env, Json, Model, app, print_json, state
 from cli.synthesized import Synthesized, synthesized
 from ics.artifact import InputSpec
-from ics.batches import MAX_BATCH_IMAGES, BatchCutter, even_batches
+from ics.batches import MAX_BATCH_IMAGES, USUAL_BATCH_IMAGES, BatchCutter, even_batches
 from ics.contracts import ImageRef
 from ics.errors import EmptySource, InvalidPrices, InvalidRequest, SourceForbidden, SourceNotFound
 from ics.forecast import Forecast, forecast, naive
+from ics.manifests import parse_manifest
 from ics.prices import Prices, prices_from
-from ics.request import MANIFEST_ENDINGS, parse_manifest, split_uri
+from ics.request import MANIFEST_ENDINGS, split_uri
 from ics.work import Load, Times
 
 PRICES = Path(__file__).with_name("prices.toml")
 
-USUAL_BATCH_IMAGES = 100
 SHARD = 1_000
 """Images of a .tar shard, where `--shards` counts with them."""
 
@@ -141,8 +141,7 @@ def _images(source: str, env: str, *, manifest: bool) -> Sized:
     s3 = connect(env, state()).s3
     try:
         if manifest:
-            lines = (line + b"\n" for line in s3.get_object(Bucket=bucket, Key=key)["Body"].iter_lines())
-            yield from ((ref, 0) for ref in parse_manifest(key, lines))
+            yield from parse_manifest(key, s3.get_object(Bucket=bucket, Key=key)["Body"].iter_chunks(1024 * 1024))
             return
         for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key):
             for item in page.get("Contents", ()):

@@ -46,8 +46,12 @@ def classify(
 
 @app.command()
 def start(
-    prefix: Annotated[str | None, typer.Option(metavar="URI", help="All images under s3://bucket/prefix.")] = None,
-    manifest: Annotated[str | None, typer.Option(metavar="URI", help="A .csv, .jsonl or .json list in S3.")] = None,
+    prefix: Annotated[
+        str | None, typer.Option(metavar="URI", help="All images under s3://bucket/prefix, in .tar shards, too.")
+    ] = None,
+    manifest: Annotated[
+        str | None, typer.Option(metavar="URI", help="A list in S3: .csv, .jsonl (or .gz of them) or .json.")
+    ] = None,
     input_: Annotated[
         Path | None, typer.Option("--input", metavar="FILE", help="The execution's input as JSON; - for stdin.")
     ] = None,

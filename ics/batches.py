@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ics.contracts import ImageRef, dump_line
+from ics.contracts import ImageRef, dump_line, image_to_json
 from ics.errors import RunTooLarge
 
 MAX_BATCHES = 40_000
@@ -13,14 +13,26 @@ MAX_BATCH_IMAGES = 1_000
 """Images of one child, so that it ends well within an Express execution's five minutes."""
 
 
+USUAL_BATCH_IMAGES = 100
+"""What a model takes at a time unless its environment says otherwise."""
+
+MAX_RANGE = 256_000_000
+"""Bytes of a shard that one child reads at once, and holds in memory."""
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Adjacent lines of images.jsonl: `length` bytes from `offset`; `source_bytes` is the size of their pictures."""
+    """Adjacent lines of images.jsonl: `length` bytes from `offset`; `source_bytes` is what is read for them.
+
+    Where they are members of a shard, that is one range of it, from byte `start`; `shard` is its URI, else empty.
+    """
 
     offset: int
     length: int
     images: int
     source_bytes: int
+    shard: str = ""
+    start: int = 0
 
 
 class BatchCutter:
@@ -28,10 +40,14 @@ class BatchCutter:
 
     It fills batches of `batch_images`; when there are more than `MAX_BATCHES`, it doubles that number (up to
     `MAX_BATCH_IMAGES`) and merges neighbours. So it holds at most `MAX_BATCHES` spans, whatever the run's size.
+
+    A batch is of one shard or of none, so that one range is all that it reads of shards. Of a shard it takes
+    `MAX_BATCH_IMAGES`, unless its model asks for fewer images than the usual at a time, because it is slow.
     """
 
     def __init__(self, batch_images: int, batch_source_bytes: int) -> None:
         self.batch_images = batch_images
+        self._shard_images = MAX_BATCH_IMAGES if batch_images >= USUAL_BATCH_IMAGES else batch_images
         self._source_bytes = batch_source_bytes
         self._spans: list[Span] = []
         self._open = Span(0, 0, 0, 0)
@@ -43,13 +59,21 @@ class BatchCutter:
         Raises:
             RunTooLarge: more batches than one Map can hold, even at `MAX_BATCH_IMAGES` a batch.
         """
-        line = image_line(ref)
-        if self._open.images and (
-            self._open.images >= self.batch_images or self._open.source_bytes + size > self._source_bytes
-        ):
+        line = dump_line(image_to_json(ref))
+        last = self._open
+        offset = last.offset + last.length
+        if ref.fault:  # nothing is read for it
+            shard, start, size = last.shard, last.start + last.source_bytes, 0
+        elif ref.member:
+            shard, start, size = f"s3://{ref.bucket}/{ref.key}", ref.offset, ref.size
+        else:
+            shard, start = "", 0
+        image = Span(offset, len(line), 1, size, shard, start)
+        joined = self._joined(last, image) if last.images else image
+        if joined is None:
             self._close()
-        span = self._open
-        self._open = Span(span.offset, span.length + len(line), span.images + 1, span.source_bytes + size)
+            joined = Span(offset, len(line), 1, size, "" if ref.fault else shard, 0 if ref.fault else start)
+        self._open = joined
         self.images += 1
         return line
 
@@ -59,24 +83,39 @@ class BatchCutter:
 
     def _close(self) -> None:
         self._spans.append(self._open)
-        self._open = Span(self._open.offset + self._open.length, 0, 0, 0)
         while len(self._spans) >= MAX_BATCHES:
             if self.batch_images >= MAX_BATCH_IMAGES:
-                raise _too_large(f" and {self._source_bytes:,} bytes")
+                raise _too_large(f" and {self._source_bytes:,} bytes, each of one shard at most")
             self.batch_images = min(2 * self.batch_images, MAX_BATCH_IMAGES)
+            self._shard_images = max(self._shard_images, self.batch_images)
             self._spans = list(self._merged())
 
     def _merged(self) -> Iterator[Span]:
         spans = iter(self._spans)
         left = next(spans)
         for right in spans:
-            images, size = left.images + right.images, left.source_bytes + right.source_bytes
-            if images <= self.batch_images and size <= self._source_bytes:
-                left = Span(left.offset, left.length + right.length, images, size)
-            else:
+            joined = self._joined(left, right)
+            if joined is None:
                 yield left
-                left = right
+            left = joined or right
         yield left
+
+    def _joined(self, left: Span, right: Span) -> Span | None:
+        """Two neighbours as one batch, None where that would be too much, or is not read in one go."""
+        images, length = left.images + right.images, left.length + right.length
+        if left.shard != right.shard:
+            return None
+        if not left.shard:
+            size = left.source_bytes + right.source_bytes
+            most_images, most_bytes = self.batch_images, self._source_bytes
+        else:
+            if right.start < left.start + left.source_bytes:
+                return None  # the shard is listed twice
+            size = right.start + right.source_bytes - left.start
+            most_images, most_bytes = self._shard_images, min(self._source_bytes, MAX_RANGE)
+        if images > most_images or size > most_bytes:
+            return None
+        return Span(left.offset, length, images, size, left.shard, left.start)
 
 
 def even_batches(images: int, batch_images: int) -> int:
@@ -95,11 +134,5 @@ def even_batches(images: int, batch_images: int) -> int:
 def _too_large(also: str) -> RunTooLarge:
     return RunTooLarge(
         f"more than {MAX_BATCHES:,} batches of up to {MAX_BATCH_IMAGES:,} images{also}; "
-        "split the source into several runs"
+        "split the source into several runs, or pack more images into a shard"
     )
-
-
-def image_line(ref: ImageRef) -> bytes:
-    """An image's line of images.jsonl; what is unknown is left out."""
-    fields = {"bucket": ref.bucket, "key": ref.key, "etag": ref.etag, "version": ref.version}
-    return dump_line({name: value for name, value in fields.items() if value})

@@ -21,22 +21,37 @@ MODES: tuple[Mode, ...] = ("strict", "tolerant")
 
 @dataclass(frozen=True, slots=True)
 class ImageRef:
-    """An S3 object that holds an image. `etag` (unquoted) and `version` are empty where unknown."""
+    """An image: an S3 object, or a member of a shard, which is a tar object.
+
+    `etag` (unquoted) and `version` are the object's, empty where unknown. `member` names the shard's member, whose
+    `size` bytes begin at byte `offset` of the object; for an object that is itself the image it is empty, and they are
+    0. `fault` is the reason why PlanRun found that this cannot be read: an `ImageError`'s name. A shard without member,
+    but with a fault, stands for all that could not be planned of it.
+    """
 
     bucket: str
     key: str
     etag: str = ""
     version: str = ""
+    member: str = ""
+    offset: int = 0
+    size: int = 0
+    fault: str = ""
+
+    @property
+    def path(self) -> str:
+        """The key; for a member of a shard, `key#member`."""
+        return f"{self.key}#{self.member}" if self.member else self.key
 
     @property
     def uri(self) -> str:
-        """`s3://bucket/key`, the key as it is, not URL-encoded."""
-        return f"s3://{self.bucket}/{self.key}"
+        """`s3://bucket/key`, or `s3://bucket/key#member`, as they are, not URL-encoded."""
+        return f"s3://{self.bucket}/{self.path}"
 
     @property
     def image_id(self) -> str:
-        """Names this content at this place: hex SHA-256 of bucket, key and etag, a line each."""
-        return hashlib.sha256(f"{self.bucket}\n{self.key}\n{self.etag}".encode()).hexdigest()
+        """Names this content at this place: hex SHA-256 of bucket, path and etag, a line each."""
+        return hashlib.sha256(f"{self.bucket}\n{self.path}\n{self.etag}".encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +145,20 @@ def dump_line(value: object) -> bytes:
 def fields_of(value: Any) -> dict[str, Any]:
     """A slotted dataclass as a dictionary, one level deep: several times as fast as `asdict`, which copies."""
     return {name: getattr(value, name) for name in value.__slots__}
+
+
+def image_to_json(ref: ImageRef) -> dict[str, Any]:
+    """A reference as a line holds it: what is unknown or does not apply is left out."""
+    fields: dict[str, Any] = {"bucket": ref.bucket, "key": ref.key}
+    if ref.etag:
+        fields["etag"] = ref.etag
+    if ref.version:
+        fields["version"] = ref.version
+    if ref.member:
+        fields |= {"member": ref.member, "offset": ref.offset, "size": ref.size}
+    if ref.fault:
+        fields["fault"] = ref.fault
+    return fields
 
 
 def prediction_to_json(prediction: Prediction) -> dict[str, Any]:

@@ -37,6 +37,10 @@ ADVICE: Mapping[str, str] = {
     "AccessDenied": "ICS may not read it: is it in quarantine (`ics quarantine list`)? Else check the bucket policy, "
     "the key policy and source_buckets, then resume",
     "ReadFailed": "S3 did not answer after retries: resume the run",
+    "BrokenShard": "the tar is damaged, or cut, and no member behind that was read: make it again",
+    "EmptyShard": "the tar holds no member whose name ends like a picture's: check what was packed",
+    "CompressedShard": "a compressed tar cannot be read in parts: pack it without compression, or with ics shard",
+    "UnreadableMember": "a link, a sparse file or too long a name in the tar: pack plain files, or use ics shard",
     "ModelRefused": "the model refuses this image alone: look at the endpoint's log",
     "QuarantineFailed": "it should be hidden, but S3 did not take its tag: everyone can read it still; hide it by hand",
     "TagFailed": "accepted, but S3 did not take its label as tag: free one of its ten tags, check rights, then resume",

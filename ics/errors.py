@@ -26,6 +26,10 @@ IcsError
 │   ├── ObjectArchived      in an archive storage class: it must be restored before it can be read
 │   ├── AccessDenied        ICS has no right to read the object
 │   ├── ReadFailed          S3 did not answer, after retries
+│   ├── BrokenShard         a tar cannot be read to its end; members before the break are images of their own
+│   ├── EmptyShard          a tar without a picture
+│   ├── CompressedShard     a compressed tar: nothing can be read from its middle
+│   ├── UnreadableMember    a picture in a tar that is a link or a sparse file, or whose name is too long
 │   ├── ModelRefused        the model refuses this image and no other of its body
 │   ├── QuarantineFailed    the image should be hidden, but its tag could not be set: it is readable still
 │   └── TagFailed           accepted, but its label could not be set as its tag
@@ -109,6 +113,11 @@ class ImageError(IcsError):
         return type(self).__name__
 
 
+def image_error(reason: str) -> ImageError:
+    """The image error that a row's `reason` names."""
+    return next(kind for kind in ImageError.__subclasses__() if kind.__name__ == reason)()
+
+
 class EmptyObject(ImageError):
     """Zero bytes."""
 
@@ -155,6 +164,22 @@ class AccessDenied(ImageError):
 
 class ReadFailed(ImageError):
     """S3 did not answer, after retries."""
+
+
+class BrokenShard(ImageError):
+    """A tar that cannot be read to its end."""
+
+
+class EmptyShard(ImageError):
+    """A tar without a picture."""
+
+
+class CompressedShard(ImageError):
+    """A compressed tar."""
+
+
+class UnreadableMember(ImageError):
+    """A member of a tar that is not simply a file there."""
 
 
 class ModelRefused(ImageError):

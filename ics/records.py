@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal
 
-from ics.contracts import DECISIONS, Batch, Mode, Verdict, prediction_to_json
+from ics.contracts import DECISIONS, Batch, ImageRef, Mode, Verdict, prediction_to_json
 from ics.errors import NotReconciled
 
 WORST = 10
@@ -48,6 +48,7 @@ def result_row(verdict: Verdict, batch: Batch, sent: Sent | None, decided_at: st
         "image_id": verdict.image.image_id,
         "s3_uri": verdict.image.uri,
         "version": verdict.image.version,
+        "member": _member(verdict.image),
         "model": batch.model,
         "model_version": prediction.get("model", ""),
         "decision": verdict.decision,
@@ -65,6 +66,16 @@ def result_row(verdict: Verdict, batch: Batch, sent: Sent | None, decided_at: st
         "line": sent.line if sent else None,
         "decided_at": decided_at,
     }
+
+
+def image_of(row: Mapping[str, Any]) -> ImageRef:
+    """Where the image of a row, or of one of the worst that a summary names, can be read again. Its etag is unknown."""
+    bucket, _, key = row["s3_uri"].removeprefix("s3://").partition("/")
+    version, member = row.get("version", ""), row.get("member")
+    if not member:
+        return ImageRef(bucket, key, version=version)
+    key = key.removesuffix(f"#{member['name']}")
+    return ImageRef(bucket, key, "", version, member["name"], member["offset"], member["size"])
 
 
 def receipt(batch: Batch, rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -177,8 +188,15 @@ def _count(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     return {decision: counts[decision] for decision in DECISIONS}
 
 
+def _member(image: ImageRef) -> dict[str, Any] | None:
+    """Where in its shard an image lies."""
+    return {"name": image.member, "offset": image.offset, "size": image.size} if image.member else None
+
+
 def _brief(row: Mapping[str, Any]) -> dict[str, Any]:
     brief = {name: row[name] for name in ("s3_uri", "decision", "reason", "label", "confidence", "threshold")}
+    if row.get("member"):
+        brief["member"] = row["member"]
     if brief["label"] is not None:
         brief["label"] = brief["label"][:_MAX_BRIEF_LABEL]
     return brief

@@ -1,17 +1,15 @@
-"""What a person asks for: the execution's input, checked, and the manifests it may point to.
+"""What a person asks for: the execution's input, checked.
 
 The JSON Schema of the request is `statemachine/classify_images.schema.json`; a test holds the two together.
 """
 
-import csv
-import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
 from ics.contracts import MODES, ImageRef, Mode
-from ics.errors import InvalidManifest, InvalidRequest
+from ics.errors import InvalidRequest
 
 MAX_INLINE_IMAGES = 100
 """Images in the request itself; beyond, a manifest keeps the state small (AWS refuses state over 256 KiB)."""
@@ -19,7 +17,7 @@ MAX_INLINE_IMAGES = 100
 MAX_KEY_BYTES = 1024
 """S3's limit for a key, in UTF-8 bytes."""
 
-MANIFEST_ENDINGS = (".csv", ".jsonl", ".json")
+MANIFEST_ENDINGS = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".json")
 
 MAX_RUN_NAME = 80
 """Characters of an execution's name (Step Functions API reference, StartExecution)."""
@@ -48,7 +46,7 @@ class Prefix:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """An S3 object that lists the images: .csv, .jsonl or .json."""
+    """An S3 object that lists the images; its ending is one of `MANIFEST_ENDINGS`."""
 
     bucket: str
     key: str
@@ -125,32 +123,6 @@ def parse_request(request: Mapping[str, Any], *, models: Iterable[str], default_
     )
 
 
-def parse_manifest(key: str, lines: Iterable[bytes]) -> Iterator[ImageRef]:
-    """The images a manifest lists, in order; .csv and .jsonl are read as they stream in.
-
-    A .csv has a header with `bucket,key` or `s3_bucket,s3_key`, and optionally `etag` and `version`. A .jsonl has an
-    image a line, a .json one array of images: `"s3://bucket/key"` or `{"bucket", "key"}` or `{"s3_bucket", "s3_key"}`.
-    Blank lines are skipped.
-
-    Args:
-        key: the manifest's key, whose ending says how to read it.
-        lines: the manifest's lines, with their line ends.
-
-    Raises:
-        InvalidManifest: names the line (of a .json: the element's number) and what is wrong with it.
-        InvalidRequest: the ending is none of these.
-    """
-    readers: dict[str, Callable[[Iterable[bytes]], Iterator[ImageRef]]] = {
-        ".csv": _parse_csv,
-        ".jsonl": _parse_json_lines,
-        ".json": _parse_json_array,
-    }
-    for ending, reader in readers.items():
-        if key.lower().endswith(ending):
-            return reader(lines)
-    raise InvalidRequest(f"manifest {_shown(key)} must end in {', '.join(MANIFEST_ENDINGS)}")
-
-
 def split_uri(uri: str) -> tuple[str, str]:
     """Bucket and key (possibly empty) of `s3://bucket/key`. Nothing in the key is decoded.
 
@@ -184,7 +156,7 @@ def _parse_source(name: str, value: Any) -> Source:
         refs = []
         for number, image in enumerate(value, 1):
             try:
-                refs.append(_parse_image(image))
+                refs.append(parse_image(image))
             except (ValueError, TypeError) as error:
                 raise InvalidRequest(f"image {number}: {error}") from error
         return Images(tuple(refs))
@@ -208,7 +180,12 @@ def _number(request: Mapping[str, Any], name: str, default: float, low: float, h
     return float(value)
 
 
-def _parse_image(value: Any) -> ImageRef:
+def parse_image(value: Any) -> ImageRef:
+    """One image as a request or a manifest names it: `"s3://bucket/key"`, or an object with bucket and key.
+
+    Raises:
+        ValueError, TypeError: says what is wrong with it.
+    """
     if isinstance(value, str):
         bucket, key = split_uri(value)
         fields: Mapping[str, Any] = {"bucket": bucket, "key": key}
@@ -232,67 +209,3 @@ def _parse_image(value: Any) -> ImageRef:
         if len(text.encode()) > MAX_KEY_BYTES:
             raise ValueError(f"{_shown(text)} has {len(text.encode()):,} bytes; S3 allows {MAX_KEY_BYTES:,}")
     return ImageRef(fields["bucket"], fields["key"], etag.strip('"'), version)
-
-
-def _parse_csv(lines: Iterable[bytes]) -> Iterator[ImageRef]:
-    rows = csv.reader(_decoded(lines), strict=True)
-    header: list[str] = []
-    while True:
-        try:
-            row = next(rows)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise InvalidManifest(rows.line_num, str(error)) from error
-        if not row:
-            continue
-        if not header:
-            header = [name.strip() for name in row]
-            names = [name.removeprefix("s3_") for name in header]
-            if not {"bucket", "key"} <= set(names) or len(set(names)) < len(names):
-                raise InvalidManifest(rows.line_num, "the header must be bucket,key or s3_bucket,s3_key")
-        elif len(row) != len(header):
-            raise InvalidManifest(rows.line_num, f"{len(row)} fields where the header has {len(header)}")
-        else:
-            yield _manifest_image(dict(zip(header, row, strict=True)), rows.line_num)
-
-
-def _parse_json_lines(lines: Iterable[bytes]) -> Iterator[ImageRef]:
-    for number, line in enumerate(_decoded(lines), 1):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise InvalidManifest(number, f"not JSON: {error}") from error
-        yield _manifest_image(value, number)
-
-
-def _parse_json_array(lines: Iterable[bytes]) -> Iterator[ImageRef]:
-    try:
-        values = json.loads("".join(_decoded(lines)))
-    except json.JSONDecodeError as error:
-        raise InvalidManifest(error.lineno, f"not JSON: {error.msg}") from error
-    except (ValueError, RecursionError) as error:
-        raise InvalidManifest(1, f"not JSON: {error}") from error
-    if isinstance(values, dict) and set(values) == {"images"}:
-        values = values["images"]
-    if not isinstance(values, list):
-        raise InvalidManifest(1, "expected one array of images")
-    for number, value in enumerate(values, 1):
-        yield _manifest_image(value, number)
-
-
-def _manifest_image(value: Any, line: int) -> ImageRef:
-    try:
-        return _parse_image(value)
-    except (ValueError, TypeError) as error:
-        raise InvalidManifest(line, str(error)) from error
-
-
-def _decoded(lines: Iterable[bytes]) -> Iterator[str]:
-    for number, line in enumerate(lines, 1):
-        try:
-            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError as error:
-            raise InvalidManifest(number, f"not UTF-8: {error.reason} at byte {error.start}") from error

@@ -113,4 +113,4 @@ def _verdict(image: ImageRef, answer: dict[str, Any], policy: Policy) -> Verdict
 def _staged(lines: bytes) -> Iterator[tuple[ImageRef, dict[str, Any]]]:
     for line in lines.splitlines():
         fields = json.loads(line)
-        yield ImageRef(*(fields.pop(name) for name in ("bucket", "key", "etag", "version"))), fields
+        yield ImageRef(**{name: fields.pop(name) for name in ImageRef.__slots__ if name in fields}), fields

@@ -71,6 +71,7 @@ def summary_of(
         "flagged": reduction.flagged,
         "failed": reduction.failed,
         "batches": state.get("batches", 0),
+        "skipped": state.get("skipped", 0),
         "reasons": dict(reduction.reasons),
         "worst": list(reduction.worst),
         "started": started,

@@ -4,7 +4,8 @@ import http.client
 import json
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 from urllib.parse import quote, unquote_plus
 from xml.etree import ElementTree as ET
 
@@ -21,7 +22,6 @@ from ics.contracts import Batch, ImageRef, dump_line
 from ics.errors import (
     AccessDenied,
     ImageError,
-    InvalidRequest,
     ObjectArchived,
     ObjectChanged,
     ObjectNotFound,
@@ -37,10 +37,16 @@ from lambdas.runtime import log, settings, store
 MAX_OBJECT_BYTES = aws_http.MAX_RESPONSE
 """Bytes read for one image: several are held at once."""
 
+CHUNK = 8 * 1024 * 1024
+"""Bytes of an object that are read at once where all of it is wanted."""
+
 # Keys that obstore would refuse or silently rewrite: empty, "." and ".." segments, and control characters.
 _BEYOND_OBSTORE = re.compile(r"(^|/)\.{0,2}(/|$)|[\x00-\x1f\x7f]")
 _ARCHIVED = "<Code>InvalidObjectState</Code>"
 """Why S3 answers 403 for an archived object (API reference, GetObject)."""
+
+_BEHIND_THE_END = "<Code>InvalidRange</Code>"
+"""Why S3 answers 416 for a range that begins behind the object's last byte (API reference, "Error responses")."""
 
 _DELETE_MARKER = "<Code>MethodNotAllowed</Code>"
 """Why S3 answers 405 for a version that is a delete marker (S3 User Guide, "Working with delete markers")."""
@@ -48,56 +54,95 @@ _DELETE_MARKER = "<Code>MethodNotAllowed</Code>"
 _XML = "{http://s3.amazonaws.com/doc/2006-03-01/}"
 
 
+class Content(NamedTuple):
+    """What a GET answered: the reference completed from it, the bytes, and how many the whole object has."""
+
+    ref: ImageRef
+    content: bytes | memoryview
+    object_bytes: int
+
+
 def read_image(ref: ImageRef) -> tuple[ImageRef, bytes]:
     """GET an image, and the reference completed from the answer: etag and, where S3 tells it, version.
 
-    An etag that the plan knows is sent as If-Match, so that what was planned is what is classified.
+    Of a shard only the image's own bytes are read. An etag that the plan knows is sent as If-Match, so that what was
+    planned is what is classified.
 
     Raises:
         ObjectNotFound, ObjectChanged, ObjectArchived, AccessDenied, ObjectTooLarge, ReadFailed: as their names say.
     """
+    found = read_range(ref, ref.offset, ref.size) if ref.member else _get(ref, None)
+    return found.ref, bytes(found.content)
+
+
+def read_range(ref: ImageRef, offset: int, length: int) -> Content:
+    """GET at most `length` bytes of an object, from `offset` on: fewer where it ends, none at its end or behind.
+
+    Raises: as `read_image`.
+    """
+    if _BEYOND_OBSTORE.search(ref.key) and length > MAX_OBJECT_BYTES:
+        half = length // 2
+        first = read_range(ref, offset, half)
+        then = read_range(first.ref, offset + half, length - half)
+        return then._replace(content=b"".join((first.content, then.content)))
+    return _get(ref, (offset, length))
+
+
+def _get(ref: ImageRef, part: tuple[int, int] | None) -> Content:
+    if part is not None and part[1] <= 0:
+        return Content(ref, b"", 0)  # S3 knows no empty range
     if _BEYOND_OBSTORE.search(ref.key):
-        return _read_any_key(ref)
+        return _get_any_key(ref, part)
     options: dict[str, Any] = {}
     if ref.etag:
         options["if_match"] = f'"{ref.etag}"'
     if ref.version:
         options["version"] = ref.version
+    if part:
+        options["range"] = (part[0], sum(part))
     try:
         answer = obstore.get(store(ref.bucket), ref.key, options=options)  # type: ignore[arg-type]
         meta = answer.meta
-        if meta["size"] > MAX_OBJECT_BYTES:
+        if part is None and meta["size"] > MAX_OBJECT_BYTES:
             raise ObjectTooLarge(f"{meta['size']:,} bytes; the limit is {MAX_OBJECT_BYTES:,}")
-        content = answer.bytes().to_bytes()
-    except FileNotFoundError as error:
-        raise ObjectNotFound(ref.uri) from error
-    except PreconditionError as error:
-        raise ObjectChanged(ref.uri) from error
-    except (PermissionDeniedError, UnauthenticatedError) as error:
-        # obstore's message quotes S3's answer.
-        raise (ObjectArchived if _ARCHIVED in str(error) else AccessDenied)(ref.uri) from error
+        content = memoryview(answer.bytes())
     except (BaseError, OSError) as error:
-        if _DELETE_MARKER in str(error):
-            raise ObjectNotFound(ref.uri) from error
-        raise ReadFailed(f"{ref.uri}: {type(error).__name__}") from error
+        if part and _BEHIND_THE_END in str(error):
+            return Content(ref, b"", 0)
+        raise _named(error, ref) from error
     etag = (meta["e_tag"] or "").strip('"')
-    return ImageRef(ref.bucket, ref.key, etag, meta["version"] or ref.version), content
+    return Content(replace(ref, etag=etag, version=meta["version"] or ref.version), content, meta["size"])
 
 
-def _read_any_key(ref: ImageRef) -> tuple[ImageRef, bytes]:
+def _named(error: BaseException, ref: ImageRef) -> ImageError:
+    """What obstore raised, by ICS's name; its messages quote S3's answers."""
+    match error:
+        case FileNotFoundError():
+            return ObjectNotFound(ref.uri)
+        case PreconditionError():
+            return ObjectChanged(ref.uri)
+        case PermissionDeniedError() | UnauthenticatedError():
+            return (ObjectArchived if _ARCHIVED in str(error) else AccessDenied)(ref.uri)
+    return ObjectNotFound(ref.uri) if _DELETE_MARKER in str(error) else ReadFailed(f"{ref.uri}: {type(error).__name__}")
+
+
+def _get_any_key(ref: ImageRef, part: tuple[int, int] | None) -> Content:
     refusals: dict[int, type[ImageError]] = {
         404: ObjectNotFound,
         405: ObjectNotFound,
         412: ObjectChanged,
         403: AccessDenied,
     }
+    headers = {"If-Match": f'"{ref.etag}"'} if ref.etag else {}
+    if part:
+        headers["Range"] = f"bytes={part[0]}-{sum(part) - 1}"
     try:
         answer = aws_http.request(
             "GET",
             f"{_url(ref.bucket)}/{quote(ref.key, safe='/')}",
             service="s3",
             query={"versionId": ref.version} if ref.version else {},
-            headers={"If-Match": f'"{ref.etag}"'} if ref.etag else {},
+            headers=headers,
         )
     except aws_http.ResponseTooLarge as error:
         raise ObjectTooLarge(str(error)) from error
@@ -105,10 +150,15 @@ def _read_any_key(ref: ImageRef) -> tuple[ImageRef, bytes]:
         raise ReadFailed(f"{ref.uri}: {error}") from error
     if answer.status == 403 and _ARCHIVED.encode() in answer.body:
         raise ObjectArchived(ref.uri)
-    if answer.status != 200:
+    if part and answer.status == 416:
+        return Content(ref, b"", 0)
+    if answer.status != (206 if part else 200):
         raise refusals.get(answer.status, ReadFailed)(f"{ref.uri}: HTTP {answer.status}")
     etag = answer.headers.get("etag", "").strip('"')
-    return ImageRef(ref.bucket, ref.key, etag, answer.headers.get("x-amz-version-id", ref.version)), answer.body
+    ref = replace(ref, etag=etag, version=answer.headers.get("x-amz-version-id", ref.version))
+    # Content-Range is `bytes <first>-<last>/<size>` (RFC 9110, 14.4).
+    size = answer.headers.get("content-range", "").rpartition("/")[2] or len(answer.body)
+    return Content(ref, answer.body, int(size))
 
 
 def list_images(bucket: str, prefix: str) -> Iterator[tuple[ImageRef, int]]:
@@ -141,28 +191,24 @@ def list_images(bucket: str, prefix: str) -> Iterator[tuple[ImageRef, int]]:
         query["continuation-token"] = token
 
 
-def read_lines(bucket: str, key: str) -> Iterator[bytes]:
-    """A text object's lines, with their line ends, as they stream in.
+def read_chunks(bucket: str, key: str) -> Iterator[bytes]:
+    """An object's bytes, in order, some MiB at a time: a request each, so that none lasts as long as its reader.
 
     Raises:
         SourceNotFound, SourceForbidden: there is no such object, or it may not be read.
-        InvalidRequest: its key cannot be read as a stream.
+        ObjectChanged: it was overwritten while it was read (the state machine tries again).
+        ReadFailed: S3 does not answer (the same).
     """
-    if _BEYOND_OBSTORE.search(key):
-        raise InvalidRequest(f"a manifest's key may not hold empty, . or .. segments or control characters: {key!r}")
-    try:
-        answer = obstore.get(store(bucket), key)
-    except FileNotFoundError as error:
-        raise SourceNotFound(f"no object s3://{bucket}/{key}") from error
-    except (PermissionDeniedError, UnauthenticatedError) as error:
-        raise SourceForbidden(f"s3://{bucket}/{key} may not be read") from error
-    rest = b""
-    for chunk in answer.stream(min_chunk_size=1024 * 1024):
-        *lines, rest = (rest + bytes(chunk)).split(b"\n")
-        for line in lines:
-            yield line + b"\n"
-    if rest:
-        yield rest
+    ref, offset, total = ImageRef(bucket, key), 0, 1
+    while offset < total:
+        try:
+            read = read_range(ref, offset, CHUNK)
+        except ObjectNotFound as error:
+            raise SourceNotFound(f"no object s3://{bucket}/{key}") from error
+        except (AccessDenied, ObjectArchived) as error:
+            raise SourceForbidden(f"s3://{bucket}/{key} may not be read: {error.reason}") from error
+        yield bytes(read.content)
+        ref, offset, total = read.ref, offset + len(read.content), read.object_bytes
 
 
 def read_batch(batch: Batch) -> list[ImageRef]:

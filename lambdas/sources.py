@@ -1,21 +1,40 @@
 """The images of a request's source, as a stream."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from ics.contracts import ImageRef
 from ics.errors import SourceUnsafe
-from ics.request import Images, Manifest, Prefix, Source, parse_manifest
+from ics.manifests import parse_manifest
+from ics.request import Images, Manifest, Prefix, Source
+from ics.shards import is_compressed, is_shard
+from lambdas.budget import Budget
 from lambdas.runtime import settings
-from lambdas.s3 import list_images, read_lines
+from lambdas.s3 import list_images, read_chunks
+from lambdas.shards import images_of_shard
+
+LOOK = 1_000
+"""Objects of a listing between two looks at the time left: a page of it."""
 
 
-def images_of(source: Source) -> Iterator[tuple[ImageRef, int]]:
-    """The source's images with their sizes in bytes, 0 where only S3 would know.
+def images_of(source: Source, budget: Budget) -> Iterator[tuple[ImageRef, int]]:
+    """The source's images with their sizes in bytes, 0 where only S3 would know; of a shard, its members.
 
     Raises:
         SourceUnsafe: the source is one of ICS's own buckets.
         SourceNotFound, SourceForbidden, InvalidManifest: it cannot be read.
+        RunTooLarge: the budget is spent.
     """
+    for ref, size in _objects_of(source, budget):
+        if is_shard(ref.key):
+            yield from ((image, image.size) for image in images_of_shard(ref, budget))
+        elif is_compressed(ref.key):
+            yield replace(ref, fault="CompressedShard"), 0
+        else:
+            yield ref, size
+
+
+def _objects_of(source: Source, budget: Budget) -> Iterator[tuple[ImageRef, int]]:
     config = settings()
     if not isinstance(source, Images) and source.bucket in (config.working_bucket, config.results_bucket):
         raise SourceUnsafe(f"{source.bucket!r} holds ICS's own files; keep images in another bucket")
@@ -23,9 +42,18 @@ def images_of(source: Source) -> Iterator[tuple[ImageRef, int]]:
         case Images(refs):
             yield from ((ref, 0) for ref in refs)
         case Prefix(bucket, prefix):
-            yield from list_images(bucket, prefix)
+            for number, found in enumerate(list_images(bucket, prefix)):
+                if number % LOOK == 0:
+                    budget.check()
+                yield found
         case Manifest(bucket, key):
-            yield from ((ref, 0) for ref in parse_manifest(key, read_lines(bucket, key)))
+            yield from parse_manifest(key, _spent(read_chunks(bucket, key), budget), budget.check)
+
+
+def _spent(chunks: Iterable[bytes], budget: Budget) -> Iterator[bytes]:
+    for chunk in chunks:
+        budget.spend(len(chunk))
+        yield chunk
 
 
 def describe(source: Source) -> str:

@@ -43,7 +43,6 @@ class Functions(Construct):
         }
         read_runs, write_runs = read(buckets.working, "runs/*"), write(buckets.working, "runs/*")
         sources = [buckets.images, *(s3.Bucket.from_bucket_name(self, name, name) for name in config.source_buckets)]
-        read_manifests = [right for source in sources for right in read(source, "*")]
         read_images = [right for source in sources for right in read(source, "*", versions=True)]
         read_rows, write_rows = read(buckets.results, "results/*"), write(buckets.results, "results/*")
         write_summary = write(buckets.results, "runs/*")
@@ -55,7 +54,7 @@ class Functions(Construct):
             memory=1024,
             settings="WORKING_BUCKET RESULTS_BUCKET MODELS DEFAULT_MODEL THRESHOLD BATCH_SOURCE_BYTES MAX_CONCURRENCY",
             rights=[
-                *read_manifests,
+                *read_images,
                 *read_runs,
                 *read(buckets.results, "policy/*", "runs/*"),
                 *write(buckets.working, "runs/*", parts=True),  # images.jsonl is streamed

@@ -29,10 +29,11 @@ Row = dict[str, Any]
 def mark(rows: Sequence[Row], policy: Policy) -> None:
     """Do to each image what its row says; the row of one to which it cannot be done becomes `failed`, and says so.
 
+    An image in a shard has no tags of its own: it cannot be hidden alone, which fails it, and is not named.
     Doing it again changes nothing. An image that is gone by now needs nothing.
     """
     hidden = [row for row in rows if row["reason"] == QUARANTINED]
-    named = [row for row in rows if row["decision"] == "accepted"] if policy.tag_accepted else []
+    named = [row for row in rows if row["decision"] == "accepted" and not row["member"]] if policy.tag_accepted else []
     if hidden or named:
         with ThreadPoolExecutor(AT_ONCE) as workers:
             list(workers.map(_quarantine, hidden))
@@ -40,6 +41,9 @@ def mark(rows: Sequence[Row], policy: Policy) -> None:
 
 
 def _quarantine(row: Row) -> None:
+    if row["member"]:
+        _fail(row, QuarantineFailed(f"{row['s3_uri']} is part of a shard, which can only be hidden as a whole"))
+        return
     try:
         if object_tags.add(_image(row), {QUARANTINE_TAG: "true"}):
             entry = {name: row[name] for name in _IN_QUARANTINE} | {"quarantined_at": row["decided_at"]}

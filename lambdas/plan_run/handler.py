@@ -7,13 +7,14 @@ from ics import paths
 from ics.contracts import dump_line
 from ics.policy import parse_policy, policy_to_json
 from ics.request import parse_request, resumed_run
+from lambdas.budget import Budget
 from lambdas.plan_run.planning import write_plan
 from lambdas.plan_run.resuming import resume
-from lambdas.runtime import log, settings
+from lambdas.runtime import Context, log, settings
 from lambdas.s3 import read_results, write_working
 
 
-def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
+def handler(event: Mapping[str, Any], context: Context) -> dict[str, Any]:
     """`{run, started, execution, request}` -> what the Map and SummarizeRun need, the request's images left out.
 
     A request to resume a run is answered with that run's own name, start, model and options.
@@ -22,17 +23,14 @@ def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
     resumed = resumed_run(event["request"])
     if resumed is not None:
         return resume(resumed, event["execution"])
-    request = parse_request(
-        event["request"],
-        models=config.models,
-        default_model=config.default_model,
-    )
+    request = parse_request(event["request"], models=config.models, default_model=config.default_model)
     policy = parse_policy(read_results(paths.POLICY) or b"").applied(
         request.model, requested=request.threshold, default=config.threshold
     )
     write_working(paths.policy(run), policy_to_json(policy))
-    planned, batches = write_plan(run, request.source, config.models[request.model].batch_images)
-    log("planned", run=run, planned=planned, batches=batches, model=request.model)
+    budget = Budget(context)
+    planned, batches = write_plan(run, request.source, config.models[request.model].batch_images, budget)
+    log("planned", run=run, planned=planned, batches=batches, skipped=budget.skipped, model=request.model)
     answer = {
         "run": run,
         "started": event["started"],
@@ -43,6 +41,7 @@ def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
         "mode": request.mode,
         "tolerated_percent": request.tolerated_percent,
         "planned": planned,
+        "skipped": budget.skipped,
         "batches": batches,
         "left": batches,
         "told": False,

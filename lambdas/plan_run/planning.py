@@ -7,11 +7,12 @@ from ics.batches import BatchCutter
 from ics.contracts import dump_line
 from ics.errors import EmptySource
 from ics.request import Source
+from lambdas.budget import Budget
 from lambdas.runtime import settings, store
 from lambdas.sources import describe, images_of
 
 
-def write_plan(run: str, source: Source, batch_images: int) -> tuple[int, int]:
+def write_plan(run: str, source: Source, batch_images: int, budget: Budget) -> tuple[int, int]:
     """Write the run's images.jsonl and plan.jsonl; return how many images and how many batches.
 
     Raises:
@@ -22,7 +23,7 @@ def write_plan(run: str, source: Source, batch_images: int) -> tuple[int, int]:
     working = store(config.working_bucket)
     cutter = BatchCutter(batch_images, config.batch_source_bytes)
     with obstore.open_writer(working, paths.images(run), buffer_size=8 * 1024 * 1024) as images:
-        for ref, size in images_of(source):
+        for ref, size in images_of(source, budget):
             images.write(cutter.add(ref, size))
     spans = cutter.spans()
     if not spans:

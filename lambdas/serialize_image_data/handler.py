@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ics import paths
-from ics.contracts import ImageRef, batch_from, dump_line, fields_of
+from ics.contracts import ImageRef, batch_from, dump_line, image_to_json
 from ics.errors import ImageError
 from ics.staging import kept_line, kept_rows
 from ics.wire import cut_bodies, request_line
@@ -42,4 +42,4 @@ def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
 def _staged(read: list[tuple[ImageRef, bytes | ImageError]], places: Iterator[dict[str, int]]) -> Iterator[bytes]:
     for ref, ready in read:
         place = {"reason": ready.reason} if isinstance(ready, ImageError) else next(places)
-        yield dump_line({**fields_of(ref), **place})
+        yield dump_line({**image_to_json(ref), **place})

@@ -8,10 +8,11 @@ from operator import itemgetter
 
 from ics.artifact import InputSpec
 from ics.contracts import ImageRef
-from ics.errors import ImageError
+from ics.errors import ImageError, image_error
 from ics.imaging import prepare
 from lambdas.runtime import settings
 from lambdas.s3 import read_image
+from lambdas.serialize_image_data.members import read_members
 
 READERS = 8
 """Images read at once. Each may hold 64 MiB of source; only one at a time is decoded, so that memory is bounded."""
@@ -24,16 +25,27 @@ _decoding = threading.Lock()
 
 
 def read_prepared(refs: Iterable[ImageRef], spec: InputSpec) -> list[tuple[ImageRef, bytes | ImageError]]:
-    """Each image, in order, as read (with its etag), and its prepared bytes, or what is wrong with it."""
-    waiting = enumerate(refs)
+    """Each image, in order, as read (with its etag), and its prepared bytes, or what is wrong with it.
+
+    Members of a shard are read in one request, from the first one's first byte to the last one's last.
+    """
+    refs = list(refs)
+    members = {place: ref for place, ref in enumerate(refs) if ref.member and not ref.fault}
+    waiting = iter([(place, ref) for place, ref in enumerate(refs) if place not in members])
     with ThreadPoolExecutor(READERS) as readers:  # whoever is free takes the next: cheaper than a task an image
         parts = readers.map(lambda _: [(place, *_read(ref, spec)) for place, ref in waiting], range(READERS))
         read = sorted(chain(*parts), key=itemgetter(0))
-    return [(ref, _prepared(small, spec) if small else ready) for _, ref, ready, small in read]
+    found = {place: (ref, _prepared(small, spec) if small else ready) for place, ref, ready, small in read}
+    for place, ref, content in read_members(members):
+        ready = content if isinstance(content, ImageError) else _prepared(bytes(content), spec)
+        found[place] = (ref, ready)
+    return [found[place] for place in range(len(refs))]
 
 
 def _read(ref: ImageRef, spec: InputSpec) -> tuple[ImageRef, bytes | ImageError, bytes]:
     """An image as read: prepared, or what is wrong with it; or, where small, as its source has it."""
+    if ref.fault:
+        return ref, image_error(ref.fault), b""
     try:
         ref, content = read_image(ref)
     except ImageError as error:

@@ -16,6 +16,7 @@ from local.patches import (
     state_machine_calls,
     state_sizes,
     stop_execution,
+    version_ranges,
 )
 from local.processes import Children
 from local.sagemaker.hosting import Hosting
@@ -34,5 +35,6 @@ def apply(state: Path, children: Children, hosting: Hosting) -> None:
     sns_integration.apply()
     sagemaker_resources.apply(hosting)
     metric_math_alarms.apply()
+    version_ranges.apply()
     bucket_denials.apply()
     state_machine_calls.apply()

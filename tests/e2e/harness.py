@@ -1,9 +1,11 @@
 """What end-to-end tests know of a run that has ended, and what must be true of any."""
 
+import io
 import json
+import tarfile
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +13,7 @@ from urllib.parse import quote
 
 from cli.deployment import Deployment
 from ics import paths
+from ics.contracts import ImageRef
 from local import control, outbox
 
 MAX_STATE = 32 * 1024
@@ -31,6 +34,17 @@ class Ended:
         return {row["s3_uri"].rpartition("/")[2]: row["reason"] for row in self.rows}
 
 
+def packed(files: Sequence[tuple[str, bytes]], form: int = tarfile.PAX_FORMAT) -> bytes:
+    """A tar of files by their names."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=form) as archive:
+        for name, content in files:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return out.getvalue()
+
+
 def hold(ended: Ended, aws: control.LocalAws, deployment: Deployment) -> None:
     """Assert what must be true of any run, from its rows, its plan and what was sent."""
     decisions = Counter(row["decision"] for row in ended.rows)
@@ -42,7 +56,7 @@ def hold(ended: Ended, aws: control.LocalAws, deployment: Deployment) -> None:
     if ended.summary["planned"]:
         key = paths.images(ended.summary["run"])  # which an execution that resumes it has another name than
         planned = deployment.s3.get_object(Bucket=deployment.working_bucket, Key=key)["Body"].read()
-        expected = Counter(f"s3://{ref['bucket']}/{ref['key']}" for ref in map(json.loads, planned.splitlines()))
+        expected = Counter(ImageRef(**json.loads(line)).uri for line in planned.splitlines())
         assert Counter(row["s3_uri"] for row in ended.rows) == expected  # nothing lost, nothing doubled
     # By its execution's link, the last word of its line: another run's digest may name this run.
     digests = [one for one in outbox.read(aws.state) if f":{quote(ended.run)}\n" in one.message]

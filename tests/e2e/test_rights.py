@@ -18,7 +18,7 @@ from ics import paths
 from ics.contracts import Batch, ImageRef, dump_line, fields_of
 from local.control import LocalAws
 from stacks.config import load_config
-from tests.e2e.harness import Ended, policy_of
+from tests.e2e.harness import Ended, packed, policy_of
 from tests.rights.policies import ENVIRONMENTS, Call, Rights, matches, rights_of
 from tests.rights.test_state_machine import needs
 from tests.rights.unused import UNUSED, reason
@@ -83,7 +83,10 @@ def everything(aws: LocalAws, deployment: Deployment, finish: Callable[..., Ende
     odd = [put("p/double//slash.png", digits[0]), put("p/plus+ %.png", digits[1]), put("p/text.png", b"milk, bread")]
     version = deployment.s3.head_object(Bucket=bucket, Key=f"{folder}/p/plus+ %.png")["VersionId"]
     versioned = {"s3_bucket": bucket, "s3_key": f"{folder}/p/plus+ %.png", "version": version}
-    assert finish({"images": [*odd, versioned, f"s3://{bucket}/{folder}/gone.png"]}).summary["failed"] == 2
+    put("shard.tar", packed([("a.png", digits[0])]))
+    shard = deployment.s3.head_object(Bucket=bucket, Key=f"{folder}/shard.tar")["VersionId"]
+    inside = {"s3_bucket": bucket, "s3_key": f"{folder}/shard.tar", "version": shard}
+    assert finish({"images": [*odd, versioned, inside, f"s3://{bucket}/{folder}/gone.png"]}).summary["failed"] == 2
     try:
         broken({"kind": "throttle"})
         assert finish({"prefix": f"s3://{bucket}/{folder}/p/"}).summary["failed"] == 1

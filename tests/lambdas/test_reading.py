@@ -12,9 +12,10 @@ from PIL import Image
 
 from ics.artifact import InputSpec
 from ics.contracts import ImageRef
-from ics.errors import ImageError, ObjectNotFound
+from ics.errors import ImageError, ObjectChanged, ObjectNotFound
 from ics.imaging import prepare
-from lambdas.serialize_image_data import reading
+from lambdas.s3 import Content
+from lambdas.serialize_image_data import members, reading
 
 SPEC = InputSpec("image", 28, 28, "grey", "light-on-dark")
 
@@ -74,3 +75,52 @@ def test_never_are_two_decoded_at_once(bucket: dict[str, bytes], monkeypatch: py
     bucket |= {str(number): bytes(reading.SMALL + number % 2) for number in range(60)}
     assert len(reading.read_prepared([ImageRef("b", key) for key in bucket], SPEC)) == len(sizes) == 60
     assert sizes == sorted(sizes, reverse=True)  # the small ones once all are read
+
+
+# --- shards
+
+
+@pytest.fixture
+def shards(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
+    """Shards by their keys; each range that is read is noted under `(key, offset, length)`."""
+    objects: dict[str, bytes] = {}
+
+    def read_range(ref: ImageRef, offset: int, length: int) -> Content:
+        if ref.etag != f"etag of {ref.key}":
+            raise ObjectChanged(ref.uri)
+        objects[f"GET {ref.key} {offset} {length}"] = b""
+        found = memoryview(objects[ref.key])[offset : offset + length]
+        return Content(dataclasses.replace(ref, version="v"), found, len(objects[ref.key]))
+
+    monkeypatch.setattr(members, "read_range", read_range)
+    return objects
+
+
+def test_members_are_cut_from_one_range_and_fail_alone(bucket: dict[str, bytes], shards: dict[str, bytes]) -> None:
+    pictures = [picture(28, 1), b"", b"no image", picture(28, 2)[:-60], picture(28, 3), picture(300, 4)]
+    content, refs = bytes(512), []
+    for number, one in enumerate(pictures):
+        refs.append(ImageRef("b", "1", "etag of 1", "", f"{number}.png", len(content), len(one)))
+        content += one + bytes(512)
+    shards["1"] = content
+    bucket["7"] = picture(28, 7)
+    refs.insert(2, ImageRef("b", "1", "etag of 1", "", "link.png", 4, 4, "UnreadableMember"))
+    refs += [ImageRef("b", "1", fault="BrokenShard"), ImageRef("b", "7")]
+    read = reading.read_prepared(refs, SPEC)
+    end = refs[6].offset + refs[6].size
+    assert [name for name in shards if name != "1"] == [f"GET 1 512 {end - 512}"]
+    found = [ready.reason if isinstance(ready, ImageError) else ready for _, ready in read]
+    assert found == [
+        prepare(pictures[0], SPEC), "EmptyObject", "UnreadableMember", "NotAnImage", "TruncatedImage",
+        prepare(pictures[4], SPEC), prepare(pictures[5], SPEC), "BrokenShard", prepare(bucket["7"], SPEC),
+    ]  # fmt: skip
+    assert [(ref.member, ref.offset) for ref, _ in read] == [(ref.member, ref.offset) for ref in refs]
+    assert {ref.version for ref, _ in read if ref.member and not ref.fault} == {"v"}
+
+
+def test_a_shard_that_changed_fails_its_images(bucket: dict[str, bytes], shards: dict[str, bytes]) -> None:
+    shards["1"] = bytes(4096)
+    refs = [ImageRef("b", "1", "another", "", f"{number}.png", 512, 300) for number in range(3)]
+    read = reading.read_prepared(refs, SPEC)
+    assert [ready.reason for _, ready in read if isinstance(ready, ImageError)] == ["ObjectChanged"] * 3
+    assert [ref for ref, _ in read] == refs

@@ -91,6 +91,25 @@ def test_versions_and_delete_markers(aws, bucket, objects):
     assert bytes(obstore.get(objects, "k", options={"version": first["version"]}).bytes()) == b"first"
 
 
+def test_a_range_of_a_version_is_a_range(aws, unpatched, bucket, objects):
+    def versions(cloud, name):
+        cloud.client("s3").put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+        return obstore.put(store(cloud, name), "k", b"0123456789")["version"]
+
+    version = versions(aws, bucket)
+    obstore.put(objects, "k", b"another")
+    read = obstore.get(objects, "k", options={"version": version, "range": (3, 7)})
+    assert (bytes(read.bytes()), read.range, read.meta["size"]) == (b"3456", (3, 7), 10)
+    assert bytes(obstore.get(objects, "k", options={"version": version, "range": (3, 70)}).bytes()) == b"3456789"
+    with pytest.raises(BaseError, match="<Code>InvalidRange</Code>"):
+        obstore.get(objects, "k", options={"version": version, "range": (10, 12)})
+
+    gap = unpatched.bucket()
+    options = {"version": versions(unpatched, gap), "range": (3, 7)}
+    with pytest.raises(BaseError, match="non-partial"):
+        obstore.get(store(unpatched, gap), "k", options=options)
+
+
 def test_listing_in_pages(aws, bucket, objects):
     for number in range(1005):
         obstore.put(objects, f"many/{number:04d} +", b"x")

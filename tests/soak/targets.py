@@ -17,7 +17,8 @@ from ics.artifact import InputSpec
 from ics.contracts import Prediction
 from ics.errors import ImageError, InvalidAnswer, InvalidBody, InvalidManifest, InvalidRequest
 from ics.imaging import prepare, wire_format
-from ics.request import MAX_INLINE_IMAGES, MAX_KEY_BYTES, parse_manifest, parse_request
+from ics.manifests import parse_manifest
+from ics.request import MAX_INLINE_IMAGES, MAX_KEY_BYTES, parse_request
 from ics.wire import JSON_LINES, answer_line, error_answer, parse_answer, request_line
 from ics.wire import parse_request as parse_body
 from tests.soak import corpus
@@ -60,9 +61,10 @@ def prepare_image(body: bytes) -> str:
 
 def read_manifest(body: bytes) -> str:
     """Any lines become references that S3 could hold, or an error that names its line."""
-    ending = {b"c": ".csv", b"l": ".jsonl"}.get(body[:1], ".json")
+    ending = {b"c": ".csv", b"l": ".jsonl", b"g": ".csv.gz"}.get(body[:1], ".json")
     try:
-        for ref in parse_manifest(f"list{ending}", io.BytesIO(body[1:])):
+        for ref, size in parse_manifest(f"list{ending}", io.BytesIO(body[1:])):
+            assert size >= 0
             assert ref.bucket
             assert 0 < len(ref.key.encode()) <= MAX_KEY_BYTES
             assert ref.image_id

@@ -2,6 +2,7 @@
 
 import functools
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from ics.records import (
     WORST,
     Reduction,
     Sent,
+    image_of,
     inference_id,
     outcome,
     receipt,
@@ -31,6 +33,7 @@ ROW_KEYS = [
     "image_id",
     "s3_uri",
     "version",
+    "member",
     "model",
     "model_version",
     "decision",
@@ -58,6 +61,7 @@ def test_a_row_has_exactly_the_keys_of_the_contract() -> None:
         "image_id": IMAGE.image_id,
         "s3_uri": "s3://b/k.png",
         "version": "v1",
+        "member": None,
         "model": "digits",
         "model_version": "v2",
         "decision": "accepted",
@@ -80,6 +84,18 @@ def test_a_row_has_exactly_the_keys_of_the_contract() -> None:
     absent = ("label", "confidence", "text", "inference_id", "line")
     assert {name: failed[name] for name in absent} == dict.fromkeys(absent)
     assert (failed["decision"], failed["reason"]) == ("failed", "TruncatedImage")
+
+
+MEMBER = ImageRef("b", "s/#1.tar", "e1", "v1", "a/b#c.png", 512, 300)
+
+
+@pytest.mark.parametrize("image", [IMAGE, MEMBER, ImageRef("b", "s.tar#a.png", version="v1")])
+def test_a_row_and_the_worst_say_where_their_image_can_be_read_again(image: ImageRef) -> None:
+    row = result_row(fail(image, TruncatedImage()), BATCH, None, "2026-02-04T00:00:01Z")
+    assert row["s3_uri"] == f"s3://b/{image.key}#{image.member}".removesuffix("#")
+    assert image_of(row) == replace(image, etag="")
+    (brief,) = receipt(BATCH, [row])["worst"]
+    assert image_of(brief) == replace(image, etag="", version="")
 
 
 def test_label_0_and_confidence_0_are_values() -> None:
