@@ -16,8 +16,9 @@ from botocore.exceptions import ClientError
 from cli.deployment import Deployment
 from ics import paths
 from ics.request import split_uri
+from ics.shards import PICTURE_ENDINGS
 
-PICTURES = frozenset((".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff"))
+PICTURES = frozenset(PICTURE_ENDINGS)
 """Endings that `classify FOLDER` takes; a file that is named itself is taken whatever its ending."""
 
 COUNTS = ("planned", "accepted", "uncertain", "flagged", "failed")
