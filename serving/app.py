@@ -46,7 +46,9 @@ Answered = TypeVar("Answered", Answer, "Answer | asyncio.Future[Answer]")
 
 Write = Callable[[bytes], object]
 
-_decode = partial(pybase64.b64decode, validate=True)
+
+def _decode(text: str | bytes) -> bytes:
+    return pybase64.b64decode(text, None, True)  # by name, it would cost half as much again
 
 
 class App:

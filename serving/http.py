@@ -10,7 +10,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from email.utils import formatdate
 from functools import partial
 from http import HTTPStatus
 
@@ -105,7 +104,7 @@ class Listener:
 
     def tick(self) -> None:
         """Once a second: close whoever has taken too long, and set the clock of the answers."""
-        self.date = b"date: " + formatdate(usegmt=True).encode() + b"\r\n"
+        self.date = time.strftime("date: %a, %d %b %Y %H:%M:%S GMT\r\n", time.gmtime()).encode()
         now = time.monotonic()
         for connection in [one for one in self.connections if one.deadline < now]:
             connection.expire()

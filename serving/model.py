@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 import simplejpeg
 
 from ics.artifact import InputSpec, ModelSpec, load_spec
@@ -27,6 +26,7 @@ from ics.errors import CorruptImage, ImageError, InvalidArtifact, ModelRefused, 
 from serving.ctc import read_line
 
 if TYPE_CHECKING:
+    import onnxruntime as ort
     from PIL import Image
 
 ALTERNATIVES = 4
@@ -41,11 +41,14 @@ TOGETHER = 256 * 1024
 FEW = 64
 """Classes that are sorted as fast as the best of them are looked for."""
 
-BATCHES = (2, 4, 8)
-"""The batches that `measured` tries beside single images; larger ones leave the processor's caches."""
+BATCHES = (2, 4, 8, 16, 32)
+"""The batches that `measured` tries beside single images."""
 
-SLOW = 0.003
-"""Seconds: a net that takes longer for an image gains nothing from a batch on a CPU, and is not tried with any."""
+SLOW = 0.001
+"""Seconds: a net that takes longer for an image gains little from a batch on a CPU, and is not tried with any."""
+
+ALIKE = 1.05
+"""Batches that take up to so many times the shortest time are as fast, but for chance."""
 
 Pixels = npt.NDArray[np.uint8]
 Logits = npt.NDArray[np.float64]
@@ -63,7 +66,7 @@ class Model:
     """
 
     spec: ModelSpec
-    session: ort.InferenceSession
+    session: "ort.InferenceSession"
     batch: int = 1
     seconds: float = math.nan
 
@@ -91,8 +94,7 @@ class Model:
             InvalidArtifact: the net's answer is not of the shape that the model's kind and labels ask for.
         """
         taken, waiting = self.spec.input, iter(contents)
-        together = max(1, TOGETHER // (taken.height * taken.width * taken.channels))
-        while group := list(islice(waiting, together)):
+        while group := list(islice(waiting, together(taken))):
             pixels, undecoded = _decoded(group, taken)
             logits = self.logits(pixels)
             good = len(logits) if math.isfinite(logits.sum()) else _finite(logits)
@@ -111,11 +113,16 @@ class Model:
         Raises:
             InvalidArtifact: they are of another shape.
         """
-        found = [self._run(pixels[start : start + self.batch]) for start in range(0, len(pixels), self.batch)]
+        found, start, size = [], 0, self.batch
+        while start < len(pixels):
+            while size > len(pixels) - start:  # the rest in the smaller batches that were tried
+                size //= 2
+            found.append(self._run(pixels[start : start + size]))
+            start += size
         if not found:
             return np.empty((0, *([1] if self.spec.kind == "text" else []), self.spec.classes))
-        logits: Logits = np.concatenate(found).astype(np.float64)
-        logits /= self.spec.temperature
+        outputs = found[0] if len(found) == 1 else np.concatenate(found)
+        logits: Logits = np.divide(outputs, self.spec.temperature, dtype=np.float64)
         return logits
 
     def _run(self, pixels: Pixels) -> npt.NDArray[np.float32]:
@@ -173,12 +180,14 @@ def load_model(folder: Path) -> Model:
     return model
 
 
-def open_graph(graph: Path | bytes) -> ort.InferenceSession:
+def open_graph(graph: Path | bytes) -> "ort.InferenceSession":
     """An ONNX file, or its content, in the runtime as it is served: on the CPU, on the caller's thread.
 
     Raises:
         InvalidArtifact: the runtime does not take it; the message is the runtime's.
     """
+    import onnxruntime as ort  # noqa: PLC0415  (it begins a thread, which would not come through the server's fork)
+
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
@@ -212,25 +221,22 @@ def measured(model: Model) -> Model:
     """The model with the batch that it computes fastest, and the seconds an image that this takes.
 
     A batch is taken only where it, and every smaller one, gives noise the same answers to the bit as image by image:
-    convolutions do, matrix products over the batch need not.
+    convolutions do, matrix products over the batch need not. Of those that are as fast the largest is taken: each call
+    costs something beside the net, which is more with other work in between than it is here.
     """
     taken = model.spec.input
-    noise = np.random.default_rng(0).integers(
-        0, 256, (max(BATCHES), taken.height, taken.width, taken.channels), dtype=np.uint8
-    )
-    best = replace(model, batch=1)
-    best = replace(best, seconds=_seconds(best, noise[:1]))
-    if best.seconds > SLOW:
-        return best
-    singly = best.logits(noise)
-    for size in BATCHES:
-        together = replace(model, batch=size)
-        if not all(_same(together, noise[:count], singly[:count]) for count in range(2, size + 1)):
-            break
-        seconds = _seconds(together, noise[:size])
-        if seconds < 0.97 * best.seconds:  # a gain that is worth a batch, and more than chance
-            best = replace(together, seconds=seconds)
-    return best
+    count = min(BATCHES[-1], together(taken))
+    noise = np.random.default_rng(0).integers(0, 256, (count, taken.height, taken.width, taken.channels), np.uint8)
+    tried = [_timed(replace(model, batch=1), noise[:1])]
+    if tried[0].seconds <= SLOW:
+        singly = tried[0].logits(noise)
+        for size in BATCHES:
+            batched = replace(model, batch=size)
+            if size > count or not _same(batched, noise[:size], singly[:size]):
+                break
+            tried.append(_timed(batched, noise[:size]))
+    least = min(one.seconds for one in tried)
+    return next(one for one in reversed(tried) if one.seconds <= ALIKE * least)
 
 
 def _same(model: Model, pixels: Pixels, expected: Logits) -> bool:
@@ -240,14 +246,14 @@ def _same(model: Model, pixels: Pixels, expected: Logits) -> bool:
         return False
 
 
-def _seconds(model: Model, pixels: Pixels) -> float:
-    """The least CPU time an image takes, of a few trials."""
+def _timed(model: Model, pixels: Pixels) -> Model:
+    """The model with the CPU time an image takes, the less of two trials."""
     found = []
-    for _ in range(5):
+    for _ in range(2):
         started = time.thread_time()
         model.logits(pixels)
         found.append(time.thread_time() - started)
-    return min(found) / len(pixels)
+    return replace(model, seconds=min(found) / len(pixels))
 
 
 def decode(content: bytes, spec: InputSpec) -> Pixels:
@@ -265,6 +271,11 @@ def decode(content: bytes, spec: InputSpec) -> Pixels:
         raise refused
     (one,) = pixels
     return cast("Pixels", one)
+
+
+def together(taken: InputSpec) -> int:
+    """How many images are decoded before any is computed."""
+    return max(1, TOGETHER // (taken.height * taken.width * taken.channels))
 
 
 def _decoded(contents: list[bytes], spec: InputSpec) -> tuple[Pixels, ImageError | None]:

@@ -1,9 +1,10 @@
 """The process tree of the model server: workers that answer, and a parent that keeps them and exchanges them.
 
-The parent holds the socket, loads nothing and answers nobody, so that no request can harm it. A worker that ends by
-itself is replaced. SIGTERM and Ctrl-C let all that has begun end. SIGHUP reads the artifacts anew: new workers load
-them while the old ones answer, then the old ones accept no more and the new ones begin; connections that wait in
-between wait in the kernel, so no request fails. Where a new artifact cannot be served, the old workers stay.
+The parent holds the socket, loads no model and answers nobody, so that no request can harm it; what workers import it
+imports for them, once. A worker that ends by itself is replaced. SIGTERM and Ctrl-C let all that has begun end. SIGHUP
+reads the artifacts anew: new workers load them while the old ones answer, then the old ones accept no more and the new
+ones begin; connections that wait in between wait in the kernel, so no request fails. Where a new artifact cannot be
+served, the old workers stay.
 """
 
 import json
@@ -38,6 +39,9 @@ GENERATIONS = 4
 
 Folders = Callable[[], Sequence[Path]]
 """Which artifacts are to be served, as of now; raises InvalidArtifact."""
+
+Work = Callable[[Sequence[Path], socket.socket, socket.socket, Turns, Metrics, int, int], None]
+"""What a worker does: `serving.worker.work`."""
 
 
 class StartFailed(Exception):
@@ -150,17 +154,22 @@ class Tree:
 
     def _start(self, generation: _Generation, slot: int) -> None:
         ours, theirs = socket.socketpair()
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's own threads would not come through a fork
+        from serving.worker import work  # noqa: PLC0415  (once for all workers, and not where there will be none)
+
         place = min(set(range(self._turns.places)) - {worker.place for worker in self._known()})
         sys.stdout.flush()
         pid = os.fork()
         if pid == 0:
             ours.close()
-            self._become_worker(generation, theirs, slot, place)
+            self._become_worker(work, generation, theirs, slot, place)
         theirs.close()
         worker = generation.workers[slot] = _Worker(pid, ours, slot, place, generation.metrics)
         self._selector.register(ours, selectors.EVENT_READ, worker)
 
-    def _become_worker(self, generation: _Generation, channel: socket.socket, slot: int, place: int) -> None:
+    def _become_worker(
+        self, work: Work, generation: _Generation, channel: socket.socket, slot: int, place: int
+    ) -> None:
         """In the new process: load, serve, end; nothing of the parent's goes on."""
         status = 1
         try:
@@ -171,8 +180,6 @@ class Tree:
             self._selector.close()
             for one in (self._woken, self._waker, *(worker.channel for worker in self._known())):
                 one.close()
-            from serving.worker import work  # noqa: PLC0415  (what it loads, the parent does without)
-
             work(generation.folders, self._listener, channel, self._turns, generation.metrics, slot, place)
             status = 0
         except BaseException:

@@ -87,6 +87,10 @@ def test_workers_end_with_their_parent(server: Server) -> None:
         socket.create_connection(("127.0.0.1", server.port))
 
 
+def test_the_parent_has_no_thread_whose_locks_a_fork_would_leave_taken(server: Server) -> None:
+    assert "\nThreads:\t1\n" in Path(f"/proc/{server.process.pid}/status").read_text()
+
+
 def test_what_one_worker_counts_every_worker_tells(server: Server) -> None:
     connections = [server.connect() for _ in range(16)]  # so many that both workers have some
     for connection in connections:
