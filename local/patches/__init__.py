@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from local.patches import (
+    batch_windows,
     bucket_denials,
     http_subscriptions,
     lambda_workers,
@@ -38,3 +39,4 @@ def apply(state: Path, children: Children, hosting: Hosting) -> None:
     version_ranges.apply()
     bucket_denials.apply()
     state_machine_calls.apply()
+    batch_windows.apply()
