@@ -96,7 +96,7 @@ class UploadEvents(Construct):
             ],
             failures="SQS delivers again what it failed at, and then keeps it among the dead letters",
         )
-        lambda_.EventSourceMapping(
+        gather = lambda_.EventSourceMapping(
             self,
             "Gather",
             target=start_run,
@@ -106,6 +106,9 @@ class UploadEvents(Construct):
             max_batching_window=cdk.Duration.seconds(settings.window_seconds) if settings.window_seconds else None,
             max_concurrency=2,
             report_batch_item_failures=True,
+        )
+        acknowledge(
+            gather, {"Serverless-LambdaEventSourceMappingDestination": "for a queue that is its own dead-letter queue"}
         )
         self._alarms(config, topic)
 

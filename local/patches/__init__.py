@@ -5,6 +5,7 @@ from pathlib import Path
 from local.patches import (
     batch_windows,
     bucket_denials,
+    event_versions,
     http_subscriptions,
     lambda_workers,
     map_paths,
@@ -40,3 +41,4 @@ def apply(state: Path, children: Children, hosting: Hosting) -> None:
     bucket_denials.apply()
     state_machine_calls.apply()
     batch_windows.apply()
+    event_versions.apply()

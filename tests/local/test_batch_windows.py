@@ -1,8 +1,8 @@
 """SQS to Lambda: batches are gathered as on AWS, by window, count and size.
 
-Lambda Developer Guide, "Using Lambda with Amazon SQS" and CreateEventSourceMapping's MaximumBatchingWindowInSeconds: the
-window begins with a batch's first message; a batch is handed over when it has passed, or holds BatchSize messages, or
-6 MB.
+Lambda Developer Guide, "Using Lambda with Amazon SQS", and CreateEventSourceMapping's MaximumBatchingWindowInSeconds:
+the window begins with a batch's first message; a batch is handed over when it has passed, or holds BatchSize messages,
+or 6 MB.
 """
 
 import json
@@ -53,9 +53,9 @@ def arrived(cloud, batches, count):
 
 
 def test_a_window_gathers_what_comes_within_it(aws):
-    url, batches = gather(aws, window=3)
-    for number in range(40):
-        send(aws, url, [f"m{number}"])
+    url, batches = gather(aws, window=5)
+    for start in range(0, 40, 10):
+        send(aws, url, [f"m{number}" for number in range(start, start + 10)])
     (batch,) = arrived(aws, batches, 40)
     assert sorted(batch) == sorted(f"m{number}" for number in range(40))
     send(aws, url, ["late"])
