@@ -61,7 +61,7 @@ def parse_upload(body: str, *, bucket: str, prefix: str) -> Upload:
         # A bucket whose versioning is suspended gives all its objects the version "null".
         image = ImageRef(event["detail"]["bucket"]["name"], key, etag.strip('"'), "" if version == "null" else version)
         at = datetime.fromisoformat(event["time"])
-        if at.tzinfo is None or int(sequencer or "0", 16) < 0:
+        if at.tzinfo is None or (sequencer != "" and int(sequencer, 16) < 0):
             raise ValueError("time has no zone, or sequencer is no hexadecimal number")
         sizes = [len(text.encode()) for text in (image.bucket, key, image.etag, version)]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
