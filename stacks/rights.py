@@ -26,7 +26,7 @@ def tag(bucket: s3.IBucket) -> list[iam.PolicyStatement]:
 
 
 def get(bucket: s3.IBucket, *keys: str, versions: bool = False) -> iam.PolicyStatement:
-    """Get the objects that match any of `keys`, which are known to be there, of a given version too where `versions`."""
+    """Get the objects that match any of `keys`, which are there, of a given version too where `versions`."""
     actions = ["s3:GetObject", "s3:GetObjectVersion"] if versions else ["s3:GetObject"]
     return iam.PolicyStatement(actions=actions, resources=[bucket.arn_for_objects(pattern) for pattern in keys])
 
