@@ -21,11 +21,15 @@ MAX_SEQUENCER = 64
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One PUT of an object. `sequencer` orders the uploads to one key; `at` is when S3 told of it, with its zone."""
+    """One PUT of an object. `sequencer` orders the uploads to one key; `at` is when S3 told of it, with its zone.
+
+    `size` is in bytes.
+    """
 
     image: ImageRef
     sequencer: str
     at: datetime
+    size: int = 0
 
     @property
     def upload_id(self) -> str:
@@ -63,14 +67,17 @@ def parse_upload(body: str, *, bucket: str, prefix: str) -> Upload:
         at = datetime.fromisoformat(event["time"])
         if at.tzinfo is None or (sequencer != "" and int(sequencer, 16) < 0):
             raise ValueError("time has no zone, or sequencer is no hexadecimal number")
-        sizes = [len(text.encode()) for text in (image.bucket, key, image.etag, version)]
+        size = told.get("size", 0)
+        if type(size) is not int or size < 0:
+            raise ValueError("size is no number of bytes")
+        lengths = [len(text.encode()) for text in (image.bucket, key, image.etag, version)]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise InvalidEvent(f"a field is missing or wrong: {error}") from error
     if image.bucket != bucket or not key.startswith(prefix):
         raise InvalidEvent(f"{image.uri[:200]!r} is not under s3://{bucket}/{prefix}")
-    if max(sizes) > MAX_KEY_BYTES or len(sequencer) > MAX_SEQUENCER:
+    if max(lengths) > MAX_KEY_BYTES or len(sequencer) > MAX_SEQUENCER:
         raise InvalidEvent("a name is longer than S3 allows")
-    return Upload(image, sequencer, at)
+    return Upload(image, sequencer, at, size)
 
 
 def latest(uploads: Iterable[Upload]) -> list[Upload]:
@@ -96,10 +103,14 @@ def run_name(uploads: Collection[Upload]) -> str:
 
 def manifest_of(uploads: Iterable[Upload]) -> bytes:
     """A manifest as JSON Lines, which names each image's etag and version: what was uploaded is what is classified."""
-    return b"".join(
-        dump_line({name: text for name in ImageRef.__slots__ if (text := getattr(upload.image, name))})
-        for upload in uploads
-    )
+    return b"".join(map(dump_line, map(_line, uploads)))
+
+
+def _line(upload: Upload) -> dict[str, str | int]:
+    image = upload.image
+    known = {"etag": image.etag, "version": image.version}
+    line: dict[str, str | int] = {"bucket": image.bucket, "key": image.key}
+    return line | {name: text for name, text in known.items() if text} | {"size": upload.size}
 
 
 def _order(upload: Upload) -> str:

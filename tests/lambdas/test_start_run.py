@@ -145,8 +145,8 @@ def test_a_batch_becomes_one_run_over_its_images_and_its_folders_are_left_out(cl
     ((run, (request, manifest)),) = cloud.executions.items()
     assert request == {"manifest": f"s3://working/manifests/{run}.jsonl", "mode": "tolerant"}
     assert [json.loads(line) for line in manifest.splitlines()] == [
-        {"bucket": "images", "key": "incoming/1.png", "etag": "e", "version": "v"},
-        {"bucket": "images", "key": "incoming/2.png", "etag": "e"},
+        {"bucket": "images", "key": "incoming/1.png", "etag": "e", "version": "v", "size": 0},
+        {"bucket": "images", "key": "incoming/2.png", "etag": "e", "size": 0},
     ]
     assert deliver([folder]) == set()
     assert len(cloud.executions) == 1

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ics.contracts import ImageRef
 from ics.errors import InvalidEvent
-from ics.request import parse_manifest
+from ics.manifests import parse_manifest
 from ics.uploads import Upload, latest, manifest_of, parse_upload, run_name
 
 AT = datetime(2026, 7, 21, 10, 15, tzinfo=UTC)
@@ -73,7 +73,7 @@ def test_the_documented_event_is_read_and_its_key_is_left_as_it_is():
         altered(key=None), altered(key=7), altered(key="results/a.png"), altered(key="Incoming/a.png"),
         altered(key="incoming/" + "x" * 1100), altered(key="incoming/\ud800"), altered(key={"incoming/": 1}),
         altered(etag=7), altered(version_id=7), altered(version_id="v" * 2000),
-        altered(sequencer="no"), altered(sequencer="-1"), altered(sequencer=7), altered(sequencer="1" * 65),
+        altered(size=-1), altered(size="5"), altered(size=True), altered(sequencer="no"), altered(sequencer="-1"), altered(sequencer=7), altered(sequencer="1" * 65),
     ],
 )  # fmt: skip
 def test_what_is_no_such_event_is_refused_by_name(event):
@@ -111,7 +111,7 @@ def test_whatever_a_field_holds_the_answer_is_an_upload_under_the_prefix_or_a_re
         return
     assert upload.image.bucket == "images"
     assert upload.image.key.startswith("incoming/")
-    assert list(parse_manifest("m.jsonl", [manifest_of([upload])])) == [upload.image]
+    assert list(parse_manifest("m.jsonl", [manifest_of([upload])])) == [(upload.image, upload.size)]
 
 
 def test_an_event_delivered_again_is_the_same_upload_and_a_put_of_the_same_content_is_another():
