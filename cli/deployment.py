@@ -37,6 +37,8 @@ class Deployment:
     models: tuple[str, ...]
     reviewer_role: str
     training_role: str | None = None
+    upload_queue: str | None = None
+    dead_letters: str | None = None
 
     @cached_property
     def s3(self) -> Any:
@@ -62,6 +64,11 @@ class Deployment:
     def sns(self) -> Any:
         """An SNS client."""
         return self._client("sns")
+
+    @cached_property
+    def sqs(self) -> Any:
+        """An SQS client."""
+        return self._client("sqs")
 
     @cached_property
     def logs(self) -> Any:
@@ -144,6 +151,8 @@ def connect(name: str, state: Path) -> Deployment:
         models=tuple(outputs["Models"].split(",")),
         reviewer_role=outputs["ReviewerRoleArn"],
         training_role=outputs.get("TrainingRoleArn"),
+        upload_queue=outputs.get("UploadQueueUrl"),
+        dead_letters=outputs.get("DeadLetterQueueUrl"),
     )
 
 

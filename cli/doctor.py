@@ -77,6 +77,8 @@ def examine(environment: str, state: Path) -> Iterator[Check]:
         return
     yield from _read("stacks", lambda: stacks(config, client))
     yield from _read("endpoints", lambda: endpoints(config, client))
+    if config.events is not None:
+        yield from _read("uploads", lambda: uploads(config, client))
     yield from _read("subscriptions", lambda: subscriptions(config, client))
     yield from _read("Lambda quota", lambda: [lambda_quota(config, client)])
     if environment != LOCAL:  # the local AWS has no instances to count
@@ -203,6 +205,26 @@ def endpoints(config: DeployConfig, client: Client) -> Iterator[Check]:
             yield Check(name, "warning", status, "answers as before until the update is done")
         else:
             yield Check(name, "problem", status, "runs will fail: deploy again; look at the endpoint's log")
+
+
+def uploads(config: DeployConfig, client: Client) -> Iterator[Check]:
+    """Whether uploads are handed to StartRun, and whether some could not be."""
+    name = f"ics-{config.environment}-start-run"
+    mappings = client("lambda").list_event_source_mappings(FunctionName=name)["EventSourceMappings"]
+    state = mappings[0]["State"] if mappings else "not there"
+    if state == "Enabled":
+        yield Check("uploads", "ok", "start runs")
+    else:
+        yield Check("uploads", "problem", f"the trigger of {name} is {state}", "enable it in the Lambda console")
+    sqs = client("sqs")
+    url = sqs.get_queue_url(QueueName=f"ics-{config.environment}-uploads-dead")["QueueUrl"]
+    wanted = "ApproximateNumberOfMessages"
+    waiting = int(sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[wanted])["Attributes"][wanted])
+    if waiting:
+        do = f"docs/runbooks/dead-letters.md; then ics redrive --env {config.environment}"
+        yield Check("dead letters", "problem", f"about {waiting:,} uploads could not be given to a run", do)
+    else:
+        yield Check("dead letters", "ok", "none")
 
 
 def subscriptions(config: DeployConfig, client: Client) -> Iterator[Check]:

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
+from cli import dead_letters, show
 from cli import doctor as examination
-from cli import show
 from cli.deployment import LOCAL, ROOT, connect
 from cli.options import Env, Json, app, print_json, state
 from local import control, deploy
@@ -87,6 +87,24 @@ def doctor(env: Env = LOCAL, json_: Json = False) -> None:
     if json_:
         print_json([dataclasses.asdict(check) for check in found])
     if any(check.level == "problem" for check in found):
+        raise typer.Exit(2)
+
+
+@app.command()
+def redrive(env: Env = LOCAL, json_: Json = False) -> None:
+    """Send dead letters, uploads that could not be given to a run, back to be tried again.
+
+    What was classified meanwhile is not classified again. First mend what kept them: docs/runbooks/dead-letters.md
+
+    Example: `ics redrive --env dev`
+    """
+    sent, kept = dead_letters.redrive(connect(env, state()))
+    if json_:
+        print_json({"sent": sent, "kept": kept})
+    else:
+        show.out.print(f"Sent back {sent:,} dead letters." if sent or kept else "There are no dead letters.")
+    if kept:
+        show.err.print(f"SQS did not take {kept:,}: they are still there. Try again.", style="yellow")
         raise typer.Exit(2)
 
 

@@ -41,6 +41,8 @@ IcsError
 ├── InvalidBody             a request to the model server cannot be understood; names the line
 ├── InvalidCapture          a line of a capture file is not what SageMaker writes
 ├── InvalidArtifact         a model folder is not what its model.json says
+├── InvalidEvent            a message is no event of an upload
+├── StartFailed             Step Functions did not answer, after retries, or refused to start a run
 ├── TableUnavailable        DynamoDB did not answer, after retries, or refused
 ├── InvalidPrices           a price list lacks a price, or has one that is none
 ├── InvalidDefinition       a state machine's definition is not one whose cost `ics plan` can predict
@@ -232,6 +234,14 @@ class InvalidCapture(IcsError):
 
 class InvalidArtifact(IcsError):
     """A model folder is not what its model.json says."""
+
+
+class InvalidEvent(IcsError):
+    """A message is no event of an upload to where uploads are classified."""
+
+
+class StartFailed(IcsError):
+    """Step Functions did not answer, after retries, or refused to start a run."""
 
 
 class TableUnavailable(IcsError):

@@ -13,6 +13,8 @@ Working bucket (expires in days):
     runs/<run>/attempts/<n>/execution.json          the execution that resumes the run for the n-th time
     runs/<run>/attempts/<n>/plan.jsonl              the batches it does again; beside it its staging/, predictions/
 
+    manifests/<run>.jsonl                           the uploads that a run of events is over: a line an image
+
 Results bucket (the record):
 
     results/model=<m>/dt=<start date>/run=<id>/batch-<n>.jsonl
@@ -32,6 +34,15 @@ POLICY = "policy/policy.toml"
 def images(run: str) -> str:
     """The images of a run, a line each."""
     return f"runs/{run}/images.jsonl"
+
+
+MANIFESTS = "manifests/"
+"""Where, in the working bucket, the manifests lie that ICS itself writes."""
+
+
+def event_manifest(run: str) -> str:
+    """The uploads that a run of events is over."""
+    return f"{MANIFESTS}{run}.jsonl"
 
 
 def plan(run: str, attempt: int = 0) -> str:

@@ -3,11 +3,11 @@
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Protocol
+from typing import Any, Protocol
 
 from obstore.store import S3Store
 
@@ -34,6 +34,10 @@ class Settings:
     working_bucket: str = ""
     results_bucket: str = ""
     table: str = ""
+    images_bucket: str = ""
+    upload_prefix: str = ""
+    upload_request: Mapping[str, Any] = field(default_factory=dict)
+    state_machine: str = ""
     models: Mapping[str, ModelSettings] = field(default_factory=dict)
     default_model: str = ""
     threshold: float = DEFAULT_THRESHOLD
@@ -54,7 +58,13 @@ def settings_from(environ: Mapping[str, str]) -> Settings:
         name: ModelSettings(model["endpoint"], input_from_json(model["input"]), int(model["batch_images"]))
         for name, model in json.loads(given.pop("models", "{}")).items()
     }
-    parsers = {"threshold": float, "batch_source_bytes": int, "max_concurrency": int, "max_pixels": int}
+    parsers: Mapping[str, Callable[[str], Any]] = {
+        "threshold": float,
+        "batch_source_bytes": int,
+        "max_concurrency": int,
+        "max_pixels": int,
+        "upload_request": json.loads,
+    }
     return Settings(models=models, **{name: parsers.get(name, str)(text) for name, text in given.items()})
 
 

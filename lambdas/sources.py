@@ -6,6 +6,7 @@ from dataclasses import replace
 from ics.contracts import ImageRef
 from ics.errors import SourceUnsafe
 from ics.manifests import parse_manifest
+from ics.paths import MANIFESTS
 from ics.request import Images, Manifest, Prefix, Source
 from ics.shards import is_compressed, is_shard
 from lambdas.budget import Budget
@@ -21,11 +22,16 @@ def images_of(source: Source, budget: Budget) -> Iterator[tuple[ImageRef, int]]:
     """The source's images with their sizes in bytes, 0 where only S3 would know; of a shard, its members.
 
     Raises:
-        SourceUnsafe: the source is one of ICS's own buckets.
+        SourceUnsafe: the source, or an image of it, is in one of ICS's own buckets.
         SourceNotFound, SourceForbidden, InvalidManifest: it cannot be read.
         RunTooLarge: the budget is spent.
     """
+    own = {settings().working_bucket, settings().results_bucket}
+    if not isinstance(source, Images) and source.bucket in own and not _is_of_events(source):
+        raise SourceUnsafe(f"{source.bucket!r} holds ICS's own files; keep images in another bucket")
     for ref, size in _objects_of(source, budget):
+        if ref.bucket in own:
+            raise SourceUnsafe(f"{ref.uri!r} is a file of ICS's own; keep images in another bucket")
         if is_shard(ref.key):
             yield from ((image, image.size) for image in images_of_shard(ref, budget))
         elif is_compressed(ref.key):
@@ -35,9 +41,6 @@ def images_of(source: Source, budget: Budget) -> Iterator[tuple[ImageRef, int]]:
 
 
 def _objects_of(source: Source, budget: Budget) -> Iterator[tuple[ImageRef, int]]:
-    config = settings()
-    if not isinstance(source, Images) and source.bucket in (config.working_bucket, config.results_bucket):
-        raise SourceUnsafe(f"{source.bucket!r} holds ICS's own files; keep images in another bucket")
     match source:
         case Images(refs):
             yield from ((ref, 0) for ref in refs)
@@ -65,3 +68,9 @@ def describe(source: Source) -> str:
             return f"the manifest s3://{bucket}/{key}"
         case Images():
             return "images"
+
+
+def _is_of_events(source: Prefix | Manifest) -> bool:
+    """Whether it is a manifest that ICS itself wrote, of uploads that it was told of."""
+    place = settings().working_bucket, MANIFESTS
+    return isinstance(source, Manifest) and (source.bucket, source.key[: len(MANIFESTS)]) == place

@@ -1,6 +1,6 @@
 """The buckets: images and results are kept and versioned, working data goes after three days; access is logged."""
 
-from typing import Any
+from typing import Any, cast
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
@@ -31,15 +31,22 @@ class Buckets(Construct):
 
         forget = s3.LifecycleRule(expiration=cdk.Duration.days(config.log_days))
         access = self._bucket("AccessLogs", lifecycle_rules=[abort, forget], removal_policy=cdk.RemovalPolicy.DESTROY)
-        self.images = self._bucket(
-            "Images",
-            versioned=True,
-            lifecycle_rules=[abort, tidy],
-            removal_policy=removal,
-            server_access_logs_bucket=access,
-            server_access_logs_prefix="images/",
-        )
-        _hide_quarantined(self.images)
+        self.images: s3.IBucket
+        if config.images_bucket is not None:
+            self.images = s3.Bucket.from_bucket_name(self, "Images", config.images_bucket)
+        else:
+            images = self._bucket(
+                "Images",
+                versioned=True,
+                lifecycle_rules=[abort, tidy],
+                removal_policy=removal,
+                server_access_logs_bucket=access,
+                server_access_logs_prefix="images/",
+            )
+            _hide_quarantined(images)
+            if config.events is not None:
+                _tell_eventbridge(images)
+            self.images = images
         self.results = self._bucket(
             "Results",
             versioned=True,
@@ -105,3 +112,11 @@ def _hide_quarantined(images: s3.Bucket) -> None:
             },
         )
     )
+
+
+def _tell_eventbridge(bucket: s3.Bucket) -> None:
+    """Have S3 tell EventBridge of the bucket's objects. The level-2 property does it by a function of its own."""
+    notifications = s3.CfnBucket.NotificationConfigurationProperty(
+        event_bridge_configuration=s3.CfnBucket.EventBridgeConfigurationProperty(event_bridge_enabled=True)
+    )
+    cast(s3.CfnBucket, bucket.node.default_child).notification_configuration = notifications

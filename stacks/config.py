@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ics.contracts import MODES
 from ics.routing import DEFAULT_THRESHOLD
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -21,6 +22,9 @@ ENVIRONMENTS = ROOT / "environments"
 
 # The retentions CloudWatch Logs accepts: its API reference, PutRetentionPolicy, `retentionInDays`.
 LOG_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653)
+
+UPLOADS = "uploads/"
+"""Under which `ics classify` uploads, in the images bucket, and starts the run itself."""
 
 TRAINING_PREFIX = "training"
 """Under which training jobs write, in the results bucket."""
@@ -74,12 +78,41 @@ class ModelConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EventsConfig:
+    """Runs that begin by themselves: over what is uploaded under `prefix` of the images bucket.
+
+    Uploads are gathered for `window_seconds`; without a window a run has at most 10. `model` and `threshold` are the
+    runs', else the environment's; `mode` is tolerant, because nobody waits for such a run to succeed.
+    """
+
+    prefix: str = "incoming/"
+    window_seconds: int = 60
+    model: str | None = None
+    threshold: float | None = None
+    mode: str = "tolerant"
+
+    def __post_init__(self) -> None:
+        apart = not (self.prefix.startswith(UPLOADS) or UPLOADS.startswith(self.prefix))
+        _check(apart and self.prefix[:1] != "/", "prefix", f'like "incoming/": not empty, and apart from {UPLOADS}')
+        _check(0 <= self.window_seconds <= 60, "window_seconds", "from 0 to 60")
+        _check(self.threshold is None or 0 < self.threshold <= 1, "threshold", "above 0, at most 1")
+        _check(self.mode in MODES, "mode", " or ".join(MODES))
+
+    @property
+    def request(self) -> dict[str, str | float]:
+        """What a run's request says besides its images."""
+        given = {"model": self.model, "threshold": self.threshold, "mode": self.mode}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
 class DeployConfig:
     """One environment. Without `account` and `region` the caller's own are deployed to.
 
     `removal` is what happens to stateful resources when their stack goes: `retain` or `destroy`. `serving_image` names
     an image to run instead of building `serving/Dockerfile`. `batch_source_bytes` bounds the bytes a batch reads.
-    `training` gives SageMaker a role for training jobs, which `ics train --env` starts.
+    `training` gives SageMaker a role for training jobs, which `ics train --env` starts. `images_bucket` is a bucket
+    that exists, to use instead of one of our own; without `events` no run begins by itself.
     """
 
     environment: str
@@ -99,6 +132,8 @@ class DeployConfig:
     alert_https: tuple[str, ...] = ()
     serving_image: str | None = None
     training: bool = False
+    images_bucket: str | None = None
+    events: EventsConfig | None = None
     account: str | None = None
     region: str | None = None
 
@@ -116,6 +151,12 @@ class DeployConfig:
         )
         _check(all("@" in address for address in self.alert_emails), "alert_emails", "e-mail addresses")
         _check(all(url.startswith("https://") for url in self.alert_https), "alert_https", "https:// URLs")
+        if self.images_bucket is not None:
+            # Amazon S3 User Guide, "General purpose bucket naming rules".
+            fits = bool(re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", self.images_bucket))
+            _check(fits, "images_bucket", "a bucket's name: 3 to 63 lowercase letters, digits, dots and hyphens")
+        if self.events is not None and self.events.model is not None:
+            _check(self.events.model in self.models, "events.model", f"one of {', '.join(self.models)}")
         for queue in self.alert_queues:
             _check(bool(re.fullmatch(r"[A-Za-z0-9_-]{1,80}", queue)), "alert_queues", "SQS queue names")
         for model in self.models:

@@ -9,6 +9,8 @@ from stacks.config import DeployConfig
 from stacks.endpoint_alarms import RUNBOOKS as ENDPOINT_RUNBOOKS
 from stacks.run_alarms import NAMESPACE, RunAlarms
 from stacks.run_alarms import RUNBOOKS as RUN_RUNBOOKS
+from stacks.upload_events import RUNBOOKS as UPLOAD_RUNBOOKS
+from stacks.upload_events import UploadEvents
 
 DECISIONS = ("Accepted", "Uncertain", "Flagged", "Failed")
 
@@ -24,10 +26,12 @@ class Dashboard(Construct):
         *,
         state_machine: sfn.StateMachine,
         alarms: RunAlarms,
+        uploads: UploadEvents | None,
     ) -> None:
         super().__init__(scope, construct_id)
         names = [alarm_name(config, runbook) for runbook in (*RUN_RUNBOOKS, "alerts-undelivered")]
         names += [alarm_name(config, "alerts-unread", queue) for queue in config.alert_queues]
+        names += [alarm_name(config, runbook) for runbook in UPLOAD_RUNBOOKS if uploads is not None]
         for model, settings in config.models.items():
             watched = [name for name in ENDPOINT_RUNBOOKS if name != "capture-stopped" or settings.capture_percent]
             names += [alarm_name(config, runbook, model) for runbook in watched]
@@ -46,6 +50,7 @@ class Dashboard(Construct):
                 ),
                 _graph("Functions", alarms.errors, alarms.throttles),
             ],
+            *([] if uploads is None else [_uploads(uploads)]),
             *(_endpoint(config, model) for model in config.models),
         ]
         cloudwatch.Dashboard(self, "Dashboard", dashboard_name=f"ics-{config.environment}", widgets=rows)
@@ -60,6 +65,15 @@ def _images(config: DeployConfig, model: str) -> cloudwatch.IWidget:
         stacked=True,
         width=8,
     )
+
+
+def _uploads(uploads: UploadEvents) -> list[cloudwatch.IWidget]:
+    """How many uploads came, how long they wait, and how many wait for people."""
+    return [
+        _graph("Uploads", uploads.queue.metric_number_of_messages_sent()),
+        _graph("Uploads: age of the oldest, seconds", uploads.queue.metric_approximate_age_of_oldest_message()),
+        _graph("Uploads: dead letters", uploads.dead_letters.metric_approximate_number_of_messages_visible()),
+    ]
 
 
 def _endpoint(config: DeployConfig, model: str) -> list[cloudwatch.IWidget]:

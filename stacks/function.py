@@ -15,15 +15,14 @@ from stacks.log_group import log_group
 ENVIRONMENT_BYTES = 4096  # Lambda's quota for all of a function's environment variables
 BUCKET_NAME_BYTES = 63  # what a bucket's name may become, where it is not known before deployment
 
-# What the checks ask of any function, and why these, which only a state machine invokes, do without.
+# What the checks ask of any function, and why these do without.
 DONE_WITHOUT = {
-    "Serverless-LambdaDLQ": "invoked synchronously: the state machine sees each failure, retries and catches it",
-    "CKV_AWS_116": "invoked synchronously: the state machine sees each failure, retries and catches it",
     "Serverless-LambdaTracing": "logs carry run and batch, and the execution's history times every state",
     "CKV_AWS_115": "the Map's MaxConcurrency is the limit; a reservation would take from all the account's functions",
     "CKV_AWS_117": "it calls AWS's own endpoints with signed requests and has nothing in a VPC to reach",
     "CKV_AWS_173": "the settings are names and numbers, no secrets, and Lambda encrypts them at rest",
 }
+SEEN_BY_ITS_CALLER = "invoked synchronously: the state machine sees each failure, retries and catches it"
 ON_THE_HOST = dict.fromkeys(
     ("AwsSolutions-L1", "Serverless-LambdaLatestVersion"), "it runs on the Python of the machine that emulates AWS"
 )
@@ -39,10 +38,12 @@ def function(
     memory: int,
     environment: Mapping[str, str],
     rights: Sequence[iam.PolicyStatement],
+    failures: str = SEEN_BY_ITS_CALLER,
 ) -> lambda_.Function:
     """The function of `lambdas/<folder>`, named `ics-<environment>-<folder>`, with `memory` in MiB.
 
-    Its role may write its own log and do what `rights` say, nothing else. Raises `ConfigError` where the settings
+    Its role may write its own log and do what `rights` say, nothing else. `failures` says why it needs no dead-letter
+    queue of its own. Raises `ConfigError` where the settings
     exceed Lambda's quota, and `BundlingError`.
     """
     size = sum(
@@ -84,5 +85,6 @@ def function(
         timeout=cdk.Duration.seconds(seconds),
         memory_size=memory,
     )
-    acknowledge(made, DONE_WITHOUT | (ON_THE_HOST if target.is_host else {}))
+    no_queue = dict.fromkeys(("Serverless-LambdaDLQ", "CKV_AWS_116"), failures)
+    acknowledge(made, DONE_WITHOUT | no_queue | (ON_THE_HOST if target.is_host else {}))
     return made

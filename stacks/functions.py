@@ -11,11 +11,12 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from ics import paths
 from ics.artifact import load_spec
 from stacks.buckets import Buckets
 from stacks.config import ROOT, DeployConfig
 from stacks.function import function
-from stacks.rights import read, tag, write
+from stacks.rights import get, read, tag, write
 
 ONE_CPU = 1769  # MiB of memory at which Lambda gives a function one whole processor
 
@@ -57,6 +58,7 @@ class Functions(Construct):
                 *read_images,
                 *read_runs,
                 *read(buckets.results, "policy/*", "runs/*"),
+                get(buckets.working, f"{paths.MANIFESTS}*"),
                 *write(buckets.working, "runs/*", parts=True),  # images.jsonl is streamed
                 self._describe_executions(),
             ],

@@ -13,6 +13,7 @@ from stacks.config import DeployConfig
 from stacks.dashboard import Dashboard
 from stacks.functions import Functions
 from stacks.run_alarms import RunAlarms
+from stacks.upload_events import UploadEvents
 
 
 class PipelineStack(cdk.Stack):
@@ -48,11 +49,31 @@ class PipelineStack(cdk.Stack):
             state_machine_log=classify_images.log,
             functions=functions.by_state,
         )
-        Dashboard(self, "Dashboard", config, state_machine=classify_images.state_machine, alarms=alarms)
-        for key, value in {
+        outputs = {
             "StateMachineArn": classify_images.state_machine.state_machine_arn,
             "DefaultModel": config.default_model,
             "Models": ",".join(config.models),
             "Threshold": str(config.threshold),
-        }.items():
+        }
+        uploads = None
+        if config.events is not None:
+            uploads = UploadEvents(
+                self,
+                "Uploads",
+                config,
+                config.events,
+                buckets=buckets,
+                table=table,
+                state_machine=classify_images.state_machine,
+                topic=alerts.topic,
+            )
+            outputs |= {
+                "UploadPrefix": config.events.prefix,
+                "UploadQueueUrl": uploads.queue.queue_url,
+                "DeadLetterQueueUrl": uploads.dead_letters.queue_url,
+            }
+        Dashboard(
+            self, "Dashboard", config, state_machine=classify_images.state_machine, alarms=alarms, uploads=uploads
+        )
+        for key, value in outputs.items():
             cdk.CfnOutput(self, key, value=value)

@@ -10,10 +10,9 @@ def read(bucket: s3.IBucket, *keys: str, versions: bool = False) -> list[iam.Pol
     S3 answers 404 for a missing key to whoever may list the bucket, unconditionally, and 403 to everyone else: a reader
     that may not list cannot tell a deleted image from a forbidden one.
     """
-    get = ["s3:GetObject", "s3:GetObjectVersion"] if versions else ["s3:GetObject"]
     return [
         iam.PolicyStatement(actions=["s3:ListBucket"], resources=[bucket.bucket_arn]),
-        iam.PolicyStatement(actions=get, resources=[bucket.arn_for_objects(pattern) for pattern in keys]),
+        get(bucket, *keys, versions=versions),
     ]
 
 
@@ -24,6 +23,12 @@ def tag(bucket: s3.IBucket) -> list[iam.PolicyStatement]:
         iam.PolicyStatement(actions=["s3:ListBucket"], resources=[bucket.bucket_arn]),
         iam.PolicyStatement(actions=actions, resources=[bucket.arn_for_objects("*")]),
     ]
+
+
+def get(bucket: s3.IBucket, *keys: str, versions: bool = False) -> iam.PolicyStatement:
+    """Get the objects that match any of `keys`, which are there, of a given version too where `versions`."""
+    actions = ["s3:GetObject", "s3:GetObjectVersion"] if versions else ["s3:GetObject"]
+    return iam.PolicyStatement(actions=actions, resources=[bucket.arn_for_objects(pattern) for pattern in keys])
 
 
 def write(bucket: s3.IBucket, keys: str, *, parts: bool = False) -> list[iam.PolicyStatement]:

@@ -3,7 +3,9 @@
 from pathlib import Path
 
 from local.patches import (
+    batch_windows,
     bucket_denials,
+    event_versions,
     http_subscriptions,
     lambda_workers,
     map_paths,
@@ -38,3 +40,5 @@ def apply(state: Path, children: Children, hosting: Hosting) -> None:
     version_ranges.apply()
     bucket_denials.apply()
     state_machine_calls.apply()
+    batch_windows.apply()
+    event_versions.apply()

@@ -9,6 +9,7 @@ from tests.infrastructure.templates import ROOT
 OF_RUNS = {"run-ended-early", "run-untold", "function-errors", "function-throttles", "alerts-undelivered"}
 OF_AN_ENDPOINT = {"endpoint-errors", "endpoint-latency", "endpoint-disk", "endpoint-memory", "capture-stopped"}
 OF_A_QUEUE = {"alerts-unread"}
+OF_UPLOADS = {"dead-letters", "uploads-waiting"}
 
 
 def alarms_of(assembly):
@@ -22,7 +23,7 @@ def alarms_of(assembly):
 def expected_names(assembly):
     config, start = load_config(assembly.environment), f"ics-{assembly.environment}"
     return (
-        {f"{start}-{name}" for name in OF_RUNS}
+        {f"{start}-{name}" for name in OF_RUNS | (OF_UPLOADS if config.events else set())}
         | {f"{start}-{model}-{name}" for model in config.models for name in OF_AN_ENDPOINT}
         | {f"{start}-{queue}-{name}" for queue in config.alert_queues for name in OF_A_QUEUE}
     )

@@ -44,6 +44,7 @@ RIGHTS = {
         "working": {"s3:ListBucket"},
         "working/runs/*": WRITE | {"s3:GetObject", "s3:AbortMultipartUpload"},
         "executions": {"states:DescribeExecution"},
+        "working/manifests/*": {"s3:GetObject"},
     },
     "SerializeImageData": {
         "images": {"s3:ListBucket"},
@@ -80,6 +81,17 @@ RIGHTS = {
         "results/runs/*": WRITE,
     },
 }
+STARTED_BY_EVENTS = "start_run"
+EVENTS_SETTINGS = "WORKING_BUCKET TABLE IMAGES_BUCKET UPLOAD_PREFIX UPLOAD_REQUEST STATE_MACHINE"
+EVENTS_RIGHTS = {
+    "uploads": {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"},
+    "table": {"dynamodb:BatchGetItem", "dynamodb:PartiQLInsert", "dynamodb:PutItem"},
+    "working/manifests/*": WRITE,
+    "state machine": {"states:StartExecution"},
+    "arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution:state machine:*": {
+        "states:DescribeExecution"
+    },
+}
 
 # Allowed on every resource, because the service knows no narrower one (Service Authorization Reference); SageMaker's
 # metrics are narrowed by their namespace instead. A key's policy says `*` for the key itself.
@@ -114,6 +126,9 @@ def places(assembly):
     }
     words |= dict.fromkeys(assembly.data.of("SNS::Topic"), "topic") | dict.fromkeys(assembly.data.of("KMS::Key"), "key")
     words |= dict.fromkeys(assembly.pipeline.of("StepFunctions::StateMachine"), "state machine")
+    words |= dict.fromkeys(assembly.data.of("DynamoDB::Table"), "table")
+    for logical_id, queue in assembly.pipeline.of("SQS::Queue").items():
+        words[logical_id] = queue["QueueName"].removeprefix(f"ics-{assembly.environment}-")
     for logical_id, function in assembly.pipeline.of("Lambda::Function").items():
         words[logical_id] = function["FunctionName"]
     for logical_id, group in assembly.pipeline.of("Logs::LogGroup").items():
@@ -137,6 +152,14 @@ def place(assembly):
     return places(assembly)
 
 
+def functions_of(assembly):
+    """The folders of the functions, with the settings and the rights of each."""
+    found = {folder: (SETTINGS[state], RIGHTS[state]) for state, folder in FOLDERS.items()}
+    if load_config(assembly.environment).events:
+        found[STARTED_BY_EVENTS] = EVENTS_SETTINGS, EVENTS_RIGHTS
+    return found
+
+
 def granted(statements, place):
     """All allowed actions, by the place they are allowed on."""
     rights = {}
@@ -149,11 +172,12 @@ def granted(statements, place):
 
 def test_each_function_runs_its_own_handler_with_only_its_settings(assembly):
     functions = {item["FunctionName"]: item for item in assembly.pipeline.of("Lambda::Function").values()}
-    assert len(functions) == len(FOLDERS)
-    for state, folder in FOLDERS.items():
+    expected = functions_of(assembly)
+    assert len(functions) == len(expected)
+    for folder, (settings, _) in expected.items():
         function = functions[f"ics-{assembly.environment}-{folder.replace('_', '-')}"]
         assert function["Handler"] == f"lambdas.{folder}.handler.handler"
-        assert set(function["Environment"]["Variables"]) == {*SETTINGS[state].split(), "LOG_LEVEL"}
+        assert set(function["Environment"]["Variables"]) == {*settings.split(), "LOG_LEVEL"}
 
 
 def test_the_models_setting_says_what_the_artifacts_say(assembly):
@@ -177,7 +201,7 @@ def test_each_function_has_a_role_of_its_own_with_exactly_its_rights(assembly, p
         assert "ManagedPolicyArns" not in role
         (policy,) = role["Policies"]
         folder = function["Handler"].split(".")[1]
-        expected = dict(RIGHTS[next(state for state, name in FOLDERS.items() if name == folder)])
+        expected = dict(functions_of(assembly)[folder][1])
         if "endpoint" in expected:
             here = "arn:<AWS::Partition>:sagemaker:<AWS::Region>:<AWS::AccountId>"
             config, invoke = load_config(assembly.environment), expected.pop("endpoint")
@@ -265,6 +289,7 @@ def test_a_function_times_out_no_later_than_its_state(assembly):
         function["Handler"].split(".")[1]: function["Timeout"]
         for function in assembly.pipeline.of("Lambda::Function").values()
     }
+    timeouts.pop(STARTED_BY_EVENTS, None)  # no state's
     assert set(allowed) == set(FOLDERS)
     for state, seconds in allowed.items():
         assert timeouts[FOLDERS[state]] <= seconds, state
@@ -274,7 +299,7 @@ def test_every_log_group_expires_and_execution_data_is_not_logged(assembly):
     logging = assembly.pipeline.one("StepFunctions::StateMachine")["LoggingConfiguration"]
     assert (logging["Level"], logging["IncludeExecutionData"]) == ("ERROR", False)
     groups = assembly.pipeline.of("Logs::LogGroup")
-    assert len(groups) == len(FOLDERS) + 1
+    assert len(groups) == len(functions_of(assembly)) + 1
     for group in (*groups.values(), *assembly.model.of("Logs::LogGroup").values()):
         assert group["RetentionInDays"] > 0
     named = {
@@ -293,6 +318,16 @@ def test_the_outputs_the_command_reads(assembly):
         "DefaultModel": "digits",
         "Models": ",".join(load_config(assembly.environment).models),
         "Threshold": "0.94",
+        **({} if load_config(assembly.environment).events is None else told_of_uploads(assembly)),
+    }
+
+
+def told_of_uploads(assembly):
+    queues = {queue["QueueName"]: {"Ref": one} for one, queue in assembly.pipeline.of("SQS::Queue").items()}
+    return {
+        "UploadPrefix": "incoming/",
+        "UploadQueueUrl": queues[f"ics-{assembly.environment}-uploads"],
+        "DeadLetterQueueUrl": queues[f"ics-{assembly.environment}-uploads-dead"],
     }
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 
 import pytest
 
@@ -38,7 +39,7 @@ def function(aws, made, monkeypatch):
     monkeypatch.setattr(table, "settings", lambda: dataclasses.replace(Settings(), table=made))
     monkeypatch.setattr(table.time, "sleep", lambda _: None)
     yield
-    for connection in aws_http._connections.values():
+    for connection in chain.from_iterable(aws_http._connections.values()):
         connection.close()
     aws_http._connections.clear()
 

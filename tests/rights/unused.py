@@ -16,6 +16,7 @@ TRAINING_JOB = "SageMaker trains on AWS only; its Developer Guide lists what the
 REVIEWER = "people assume it through `ics quarantine`, in a session whose calls are not recorded as the role's"
 UNVERSIONED = "an image whose version nobody knows, as in a source bucket without versions; the images bucket has them"
 LOG_DELIVERY = "Step Functions sets up the delivery of its log; the emulator delivers none"
+POLLER = "Lambda itself polls a function's queue as its role; the emulator hands messages over without a call"
 MISSING = "a file that is not there is told as missing, not as forbidden; what these functions read is there in any run"
 OWN_REDRIVE = "granted with Stop and Describe; whoever redrives the run itself does so with rights of their own"
 
@@ -35,6 +36,7 @@ UNUSED = (
     ("reviewer", "*", "*", REVIEWER),
     ("classify-images", "logs:*", "*", LOG_DELIVERY),
     ("classify-images", "states:RedriveExecution", "*:execution:*:[*]", OWN_REDRIVE),
+    ("start-run", "sqs:*", "*:ics-*-uploads", POLLER),
     ("serialize-image-data", "s3:ListBucket", "*:::Working", MISSING),
     ("filter-low-confidence", "s3:ListBucket", "*:::Working", MISSING),
     ("filter-low-confidence", "s3:*ObjectTagging", "*:::Images/[*]", UNVERSIONED),
