@@ -3,11 +3,11 @@
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Protocol
+from typing import Any, Protocol
 
 from obstore.store import S3Store
 
@@ -24,6 +24,7 @@ class ModelSettings:
     endpoint: str
     input: InputSpec
     batch_images: int
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Settings:
     batch_source_bytes: int = 256_000_000
     max_concurrency: int = 1
     max_pixels: int = 64_000_000
+    skip_classified: bool = False
     log_level: str = "INFO"
 
 
@@ -51,10 +53,18 @@ def settings_from(environ: Mapping[str, str]) -> Settings:
     """
     given = {name: environ[name.upper()] for name in Settings.__slots__ if environ.get(name.upper())}
     models = {
-        name: ModelSettings(model["endpoint"], input_from_json(model["input"]), int(model["batch_images"]))
+        name: ModelSettings(
+            model["endpoint"], input_from_json(model["input"]), int(model["batch_images"]), model["version"]
+        )
         for name, model in json.loads(given.pop("models", "{}")).items()
     }
-    parsers = {"threshold": float, "batch_source_bytes": int, "max_concurrency": int, "max_pixels": int}
+    parsers: dict[str, Callable[[str], Any]] = {
+        "threshold": float,
+        "batch_source_bytes": int,
+        "max_concurrency": int,
+        "max_pixels": int,
+    }
+    parsers["skip_classified"] = json.loads
     return Settings(models=models, **{name: parsers.get(name, str)(text) for name, text in given.items()})
 
 

@@ -142,7 +142,7 @@ def _lose_a_batch(deployment: Deployment, uri: str) -> None:
     assert call("record-failure", {**fields_of(batch), "error": {"Error": "Lost"}}) == {"images": 1}
     deployment.s3.delete_object(Bucket=deployment.results_bucket, Key=paths.rows(batch))
     resumed = {**fields_of(batch), "attempt": 1}
-    assert call("serialize-image-data", resumed) == {"bodies": 1}
+    assert call("serialize-image-data", resumed) == {"bodies": 1, "waiting": 0}
     assert call("record-failure", {**resumed, "error": {"Error": "Lost"}}) == {"images": 1}
 
 
