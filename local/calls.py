@@ -7,6 +7,7 @@ of its role, which every client sends along; the access key stays the account's,
 """
 
 import functools
+import json
 import re
 import threading
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -25,6 +26,8 @@ KEPT = 200_000
 
 _SIGNED_FOR = re.compile(rb"Credential=[^/]+/\d+/[^/]+/([^/]+)/aws4_request")
 _INVOCATIONS = re.compile(r"/endpoints/([^/]+)/invocations(?:-response-stream)?")
+
+_STATEMENT = re.compile(r'(INSERT|UPDATE|DELETE|SELECT)\b[^"]*"([^"]+)"')
 
 _calls: dict[tuple[str, str, str], int] = {}
 _dropped = 0
@@ -75,8 +78,19 @@ async def watch(scope: MutableMapping[str, Any], receive: Receive, send: Send) -
     query = _query(scope["query_string"])
     request = (service, scope["method"], scope["path"], headers, body, query)
     action = iam_actions.extract_iam_action(*request) or f"{service}:{scope['method']} {scope['path']}"
+    if action == "dynamodb:BatchExecuteStatement":
+        _record_statements(role, body)
+        return _again(body, receive), send
     record(role, action, iam_actions.extract_resource_arn(*request, REGION, ACCOUNT))
     return _again(body, receive), send
+
+
+def _record_statements(role: str, body: bytes) -> None:
+    """Amazon DynamoDB Developer Guide, "IAM security policies with PartiQL for DynamoDB": an action for each verb."""
+    for one in json.loads(body)["Statements"]:
+        found = _STATEMENT.match(one["Statement"])
+        verb, table = found.groups() if found else ("Unknown", "*")
+        record(role, f"dynamodb:PartiQL{verb.title()}", f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{table}")
 
 
 def _watch_s3(role: str, scope: MutableMapping[str, Any], send: Send) -> Send:
