@@ -153,7 +153,7 @@ def _lose_a_batch(deployment: Deployment, uri: str) -> None:
 def _in(environment: str, call: Call) -> Call:
     """The call as it would be made in another environment, which differs in the names it gives."""
     who, action, resource = call
-    return who, action, re.sub(r"(?<=[:/])ics-local-", f"ics-{environment}-", resource)
+    return who, action, re.sub(r"(?<=[:/])ics-local(?=-|$)", f"ics-{environment}", resource)
 
 
 def _used(rights: Rights, recorded: set[Call]) -> set[Call]:
