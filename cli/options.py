@@ -71,6 +71,14 @@ Model = Annotated[
         autocompletion=complete_model,
     ),
 ]
+SkipClassified = Annotated[
+    bool | None,
+    typer.Option(
+        "--skip-classified/--classify-again",
+        help="Use what is known of an image by the same version of the model, or ask again; else as the environment "
+        "says.",
+    ),
+]
 Run = Annotated[
     str,
     typer.Argument(metavar="RUN", help="The run's name, as classify and start print it.", autocompletion=complete_run),

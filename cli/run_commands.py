@@ -11,7 +11,7 @@ import typer
 from cli import resuming, runs, show, stopping
 from cli.deployment import LOCAL, connect
 from cli.environment_commands import bring_up
-from cli.options import Env, Json, Model, Run, app, env_option, print_json, state
+from cli.options import Env, Json, Model, Run, SkipClassified, app, env_option, print_json, state
 from cli.outcome import every, finish, progress
 
 
@@ -33,6 +33,7 @@ def classify(
     tolerated_percent: Annotated[
         float | None, typer.Option(min=0, max=100, help="In tolerant mode: more than this share fails the run.")
     ] = None,
+    skip_classified: SkipClassified = None,
     env: Env = LOCAL,
     json_: Json = False,
 ) -> None:
@@ -41,6 +42,7 @@ def classify(
     Example: `ics classify photos/ scan.png --threshold 0.9 --mode tolerant`
     """
     options = {"model": model, "threshold": threshold, "mode": mode.value, "tolerated_percent": tolerated_percent}
+    options |= {"skip_classified": skip_classified}
     raise typer.Exit(classify_paths(paths, {name: v for name, v in options.items() if v is not None}, env, json_))
 
 
@@ -58,6 +60,7 @@ def start(
     model: Model = None,
     threshold: Annotated[float | None, typer.Option(min=0, max=1, help="Confidence from which to accept.")] = None,
     mode: Annotated[Mode | None, typer.Option(help="strict or tolerant.")] = None,
+    skip_classified: SkipClassified = None,
     wait: Annotated[bool, typer.Option("--wait", help="Follow the run to its end, as classify does.")] = False,
     env: Env = LOCAL,
     json_: Json = False,
@@ -69,6 +72,7 @@ def start(
     if sum(source is not None for source in (prefix, manifest, input_)) != 1:
         raise typer.BadParameter("give exactly one of --prefix, --manifest or --input")
     options = {"model": model, "threshold": threshold, "mode": mode.value if mode else None}
+    options |= {"skip_classified": skip_classified}
     given = {name: value for name, value in options.items() if value is not None}
     if input_ is not None:
         try:

@@ -113,7 +113,8 @@ class Batch:
     `offset` and `length` are bytes of images.jsonl; `started` is the run's start, ISO 8601 UTC, on which the rows' date
     partition depends (so that a batch judged after midnight still lands beside its siblings). `threshold` is the run's
     global one; `policy` is the version of its routing policy. `attempt` is 0 for the run itself, and counts its
-    resumes: what they stage and send has names of its own, their rows replace the run's.
+    resumes: what they stage and send has names of its own, their rows replace the run's. `skip_classified`: what the
+    ledger knows of an image and the model is not asked again.
     """
 
     run: str
@@ -125,6 +126,7 @@ class Batch:
     length: int
     policy: str = ""
     attempt: int = 0
+    skip_classified: bool = False
 
     @property
     def date(self) -> str:

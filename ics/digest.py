@@ -41,6 +41,7 @@ ADVICE: Mapping[str, str] = {
     "EmptyShard": "the tar holds no member whose name ends like a picture's: check what was packed",
     "CompressedShard": "a compressed tar cannot be read in parts: pack it without compression, or with ics shard",
     "UnreadableMember": "a link, a sparse file or too long a name in the tar: pack plain files, or use ics shard",
+    "ClaimedElsewhere": "another run was classifying it just then, and took its time: resume the run",
     "ModelRefused": "the model refuses this image alone: look at the endpoint's log",
     "QuarantineFailed": "it should be hidden, but S3 did not take its tag: everyone can read it still; hide it by hand",
     "TagFailed": "accepted, but S3 did not take its label as tag: free one of its ten tags, check rights, then resume",
@@ -54,7 +55,8 @@ ADVICE: Mapping[str, str] = {
 # The reasons that may be gone once their cause is, without anybody touching the image.
 _PASSING = frozenset(
     (
-        "ObjectArchived", "AccessDenied", "ReadFailed", "EndpointThrottled", "EndpointUnavailable", "EndpointRefused",
+        "ObjectArchived", "AccessDenied", "ReadFailed", "ClaimedElsewhere",
+        "EndpointThrottled", "EndpointUnavailable", "EndpointRefused",
         "InvalidAnswer", "BatchLost", "QuarantineFailed", "TagFailed",
     )
 )  # fmt: skip

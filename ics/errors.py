@@ -30,6 +30,7 @@ IcsError
 │   ├── EmptyShard          a tar without a picture
 │   ├── CompressedShard     a compressed tar: nothing can be read from its middle
 │   ├── UnreadableMember    a picture in a tar that is a link or a sparse file, or whose name is too long
+│   ├── ClaimedElsewhere    another batch or run is having it classified, and did not in time (skip_classified)
 │   ├── ModelRefused        the model refuses this image and no other of its body
 │   ├── QuarantineFailed    the image should be hidden, but its tag could not be set: it is readable still
 │   └── TagFailed           accepted, but its label could not be set as its tag
@@ -182,6 +183,10 @@ class CompressedShard(ImageError):
 
 class UnreadableMember(ImageError):
     """A member of a tar that is not simply a file there."""
+
+
+class ClaimedElsewhere(ImageError):
+    """Another batch or run is having it classified, and its answer did not come in time."""
 
 
 class ModelRefused(ImageError):

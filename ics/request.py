@@ -26,7 +26,7 @@ MAX_RUN_NAME = 80
 _RUN_NAME = re.compile(r"(?!\.+$)[^\s<>{}\[\]?*\"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f]{1,80}")
 
 _SOURCES = ("images", "prefix", "manifest")
-_OPTIONS = ("model", "threshold", "mode", "tolerated_percent")
+_OPTIONS = ("model", "threshold", "mode", "tolerated_percent", "skip_classified")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +57,17 @@ Source = Images | Prefix | Manifest
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """A checked request. `tolerated_percent` counts in tolerant mode only; `threshold` is None where it names none."""
+    """A checked request. `tolerated_percent` counts in tolerant mode only.
+
+    `threshold` and `skip_classified` are None where it names none.
+    """
 
     source: Source
     model: str
     threshold: float | None
     mode: Mode
     tolerated_percent: float
+    skip_classified: bool | None = None
 
 
 def resumed_run(request: Mapping[str, Any]) -> str | None:
@@ -108,6 +112,9 @@ def parse_request(request: Mapping[str, Any], *, models: Iterable[str], default_
     mode = request.get("mode", "strict")
     if mode not in MODES:
         raise InvalidRequest(f"mode is {_shown(mode)}; it must be strict or tolerant")
+    skip = request.get("skip_classified")
+    if "skip_classified" in request and not isinstance(skip, bool):
+        raise InvalidRequest(f"skip_classified is {_shown(skip)}; it must be true or false")
     if "tolerated_percent" in request and mode != "tolerant":
         raise InvalidRequest("tolerated_percent counts in tolerant mode only; add mode: tolerant")
     model = request.get("model", default_model)
@@ -120,6 +127,7 @@ def parse_request(request: Mapping[str, Any], *, models: Iterable[str], default_
         threshold=_number(request, "threshold", 0.0, 0.0, 1.0) if "threshold" in request else None,
         mode=cast("Mode", mode),
         tolerated_percent=_number(request, "tolerated_percent", 100.0, 0.0, 100.0),
+        skip_classified=skip,
     )
 
 

@@ -1,7 +1,9 @@
 """What the steps of one batch hand to each other in S3, and the rows that come of it.
 
-    staged images   a line an image of the batch: its reference, and `{body, line}`, or the `reason` why it is in no
-                    body, or the `row` that it keeps from an earlier attempt
+    staged images   a line an image of the batch: its reference, and `{body, line}`, or why it is in no body: the
+                    `reason` why it failed; the `row` that it keeps from an earlier attempt; the prediction that is
+                    `known` of it from another run; `waits`, the version of the model by which another batch has it
+                    classified just now
     predictions     a line an image of a body: `{id, prediction | reason, inference_id, line}`; `line` counts from 1
 
 Counting lines in staged images and bodies starts at 0, so that they index; `line` of a prediction is what a person
@@ -9,7 +11,9 @@ finds in the captured body, and counts from 1.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from ics.contracts import (
@@ -18,11 +22,10 @@ from ics.contracts import (
     Prediction,
     Verdict,
     dump_line,
-    fields_of,
     prediction_from_json,
     prediction_to_json,
 )
-from ics.errors import ImageError
+from ics.errors import ClaimedElsewhere, ImageError
 from ics.policy import Policy
 from ics.records import Sent, result_row
 from ics.routing import fail, judge
@@ -41,26 +44,52 @@ def refused_line(image_id: str, error: ImageError, inference_id: str) -> bytes:
 
 
 def judged_rows(
-    staged: bytes, answers: Sequence[bytes], batch: Batch, policy: Policy, decided_at: str
+    staged: bytes,
+    answers: Sequence[bytes],
+    batch: Batch,
+    policy: Policy,
+    decided_at: str,
+    late: Mapping[str, dict[str, Any]] = MappingProxyType({}),
 ) -> Iterator[dict[str, Any]]:
     """The rows of a batch, in its order: each image judged by its prediction, or failed by its reason.
+
+    `late` holds the predictions of images that wait for another batch's, by image id, as far as they have come.
 
     Raises:
         IndexError, ValueError: predictions are missing, or are another image's.
     """
     bodies = [answer.splitlines() for answer in answers]
-    for image, place in _staged(staged):
+    for ref, place in _staged(staged):
         if "row" in place:
             yield place["row"]
             continue
-        if "reason" in place:
-            yield result_row(fail(image, place["reason"]), batch, None, decided_at)
+        reason = ClaimedElsewhere().reason if "waits" in place and ref.image_id not in late else place.get("reason")
+        if reason:
+            yield result_row(fail(ref, reason), batch, None, decided_at)
             continue
-        answer = json.loads(bodies[place["body"]][place["line"]])
+        image = ref
+        if "body" in place:
+            answer = json.loads(bodies[place["body"]][place["line"]])
+        else:
+            answer = place.get("known") or late[ref.image_id]
+            image = replace(ref, version=answer["version"])
         if answer["id"] != image.image_id:
             raise ValueError(f"prediction {place} is of image {answer['id']}, expected {image.image_id}")
         verdict = _verdict(image, answer, policy)
         yield result_row(verdict, batch, Sent(answer["inference_id"], answer["line"]), decided_at)
+
+
+def answered(staged: bytes, answers: Sequence[bytes]) -> dict[str, tuple[dict[str, Any], str]]:
+    """The predictions that a batch was given, each with the S3 version of its image, by image id."""
+    bodies = [answer.splitlines() for answer in answers]
+    sent = ((image, place) for image, place in _staged(staged) if "body" in place)
+    given = ((json.loads(bodies[place["body"]][place["line"]]), image.version) for image, place in sent)
+    return {answer["id"]: (answer, version) for answer, version in given if "prediction" in answer}
+
+
+def waiting(staged: bytes) -> dict[str, str]:
+    """The images that wait for another batch's answer: the version of the model, by image id."""
+    return {image.image_id: place["waits"] for image, place in _staged(staged) if "waits" in place}
 
 
 def kept_rows(refs: Sequence[ImageRef], rows: Sequence[dict[str, Any]]) -> list[dict[str, Any] | None]:
@@ -76,11 +105,6 @@ def kept_rows(refs: Sequence[ImageRef], rows: Sequence[dict[str, Any]]) -> list[
         row if row["s3_uri"] == ref.uri and row["decision"] != "failed" else None
         for ref, row in zip(refs, rows, strict=True)
     ]
-
-
-def kept_line(ref: ImageRef, row: dict[str, Any]) -> bytes:
-    """The staged line of an image that keeps its row."""
-    return dump_line({**fields_of(ref), "row": row})
 
 
 def failed_rows(

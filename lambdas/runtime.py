@@ -24,6 +24,7 @@ class ModelSettings:
     endpoint: str
     input: InputSpec
     batch_images: int
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class Settings:
     batch_source_bytes: int = 256_000_000
     max_concurrency: int = 1
     max_pixels: int = 64_000_000
+    skip_classified: bool = False
     log_level: str = "INFO"
 
 
@@ -55,7 +57,9 @@ def settings_from(environ: Mapping[str, str]) -> Settings:
     """
     given = {name: environ[name.upper()] for name in Settings.__slots__ if environ.get(name.upper())}
     models = {
-        name: ModelSettings(model["endpoint"], input_from_json(model["input"]), int(model["batch_images"]))
+        name: ModelSettings(
+            model["endpoint"], input_from_json(model["input"]), int(model["batch_images"]), model["version"]
+        )
         for name, model in json.loads(given.pop("models", "{}")).items()
     }
     parsers: Mapping[str, Callable[[str], Any]] = {
@@ -64,6 +68,7 @@ def settings_from(environ: Mapping[str, str]) -> Settings:
         "max_concurrency": int,
         "max_pixels": int,
         "upload_request": json.loads,
+        "skip_classified": json.loads,
     }
     return Settings(models=models, **{name: parsers.get(name, str)(text) for name, text in given.items()})
 

@@ -124,6 +124,7 @@ class DeployConfig:
     lambda_: LambdaConfig
     models: Mapping[str, ModelConfig]
     threshold: float = DEFAULT_THRESHOLD
+    skip_classified: bool = False
     batch_source_bytes: int = 256_000_000
     max_pixels: int = 64_000_000
     source_buckets: tuple[str, ...] = ()

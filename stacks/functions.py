@@ -17,6 +17,7 @@ from stacks.buckets import Buckets
 from stacks.config import ROOT, DeployConfig
 from stacks.function import function
 from stacks.rights import get, read, tag, write
+from stacks.table import on_table
 
 ONE_CPU = 1769  # MiB of memory at which Lambda gives a function one whole processor
 
@@ -41,6 +42,7 @@ class Functions(Construct):
             "BATCH_SOURCE_BYTES": str(config.batch_source_bytes),
             "MAX_CONCURRENCY": str(config.max_concurrency),
             "MAX_PIXELS": str(config.max_pixels),
+            "SKIP_CLASSIFIED": str(config.skip_classified).lower(),
         }
         read_runs, write_runs = read(buckets.working, "runs/*"), write(buckets.working, "runs/*")
         sources = [buckets.images, *(s3.Bucket.from_bucket_name(self, name, name) for name in config.source_buckets)]
@@ -53,7 +55,8 @@ class Functions(Construct):
             "PlanRun",
             seconds=900,
             memory=1024,
-            settings="WORKING_BUCKET RESULTS_BUCKET MODELS DEFAULT_MODEL THRESHOLD BATCH_SOURCE_BYTES MAX_CONCURRENCY",
+            settings="WORKING_BUCKET RESULTS_BUCKET MODELS DEFAULT_MODEL THRESHOLD BATCH_SOURCE_BYTES MAX_CONCURRENCY"
+            " SKIP_CLASSIFIED",
             rights=[
                 *read_images,
                 *read_runs,
@@ -67,8 +70,14 @@ class Functions(Construct):
             "SerializeImageData",
             seconds=54,
             memory=ONE_CPU,
-            settings="WORKING_BUCKET RESULTS_BUCKET MODELS MAX_PIXELS",
-            rights=[*read_images, *read_runs, *write_runs, *read_rows],
+            settings="WORKING_BUCKET RESULTS_BUCKET MODELS MAX_PIXELS TABLE",
+            rights=[
+                *read_images,
+                *read_runs,
+                *write_runs,
+                *read_rows,
+                on_table(table, "BatchGetItem", "PartiQLInsert", "PutItem"),
+            ],
         )
         self._add(
             "ClassifyImage",
@@ -81,11 +90,12 @@ class Functions(Construct):
             "FilterLowConfidence",
             seconds=11,
             memory=512,
-            settings="WORKING_BUCKET RESULTS_BUCKET",
+            settings="WORKING_BUCKET RESULTS_BUCKET TABLE",
             rights=[
                 *read_runs,
                 *write_runs,
                 *write_rows,
+                on_table(table, "BatchGetItem", "BatchWriteItem"),
                 *write(buckets.results, "quarantine/*"),
                 *(right for source in sources for right in tag(source)),
             ],
@@ -154,6 +164,7 @@ def models_setting(config: DeployConfig) -> str:
             "endpoint": config.endpoint_name(name),
             "input": asdict(load_spec(ROOT / model.artifact).input),
             "batch_images": model.batch_images,
+            "version": load_spec(ROOT / model.artifact).version,
         }
         for name, model in config.models.items()
     }

@@ -7,10 +7,14 @@ from typing import Any
 from ics import paths
 from ics.contracts import DECISIONS, batch_from
 from ics.policy import Policy, policy_from_json
-from ics.staging import judged_rows
+from ics.staging import answered, judged_rows, waiting
+from lambdas import ledger
 from lambdas.filter_low_confidence.marking import mark
 from lambdas.runtime import log, now
 from lambdas.s3 import read_working, write_rows
+
+WAIT = 6.0
+"""Seconds to wait for answers of images that another batch has classified: the function itself has 11."""
 
 
 def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
@@ -19,8 +23,12 @@ def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
     staged = read_working(paths.staged_images(batch)) or b""
     answers = [read_working(paths.predictions(batch, body)) or b"" for body in range(event["staged"]["bodies"])]
     policy = _policy_of(batch.run)
+    late: dict[str, dict[str, Any]] = {}
+    if batch.skip_classified:  # what this batch has is kept first: two batches that wait for each other never end
+        ledger.keep(answered(staged, answers))
+        late = ledger.await_answers(waiting(staged), WAIT) if event["staged"]["waiting"] else {}
     decided_at = now()
-    rows = list(judged_rows(staged, answers, batch, policy, decided_at))
+    rows = list(judged_rows(staged, answers, batch, policy, decided_at, late))
     # A kept row's image was marked when it was decided, and may have been released from quarantine since.
     mark([row for row in rows if row["decided_at"] == decided_at], policy)
     done = write_rows(batch, rows)

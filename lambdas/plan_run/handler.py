@@ -40,6 +40,7 @@ def handler(event: Mapping[str, Any], context: Context) -> dict[str, Any]:
         "policy": policy.version,
         "mode": request.mode,
         "tolerated_percent": request.tolerated_percent,
+        "skip_classified": config.skip_classified if request.skip_classified is None else request.skip_classified,
         "planned": planned,
         "skipped": budget.skipped,
         "batches": batches,

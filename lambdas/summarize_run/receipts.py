@@ -47,7 +47,7 @@ def _plan(run: str) -> list[bytes]:
 
 
 def _made_up(state: Mapping[str, Any], number: int) -> Mapping[str, Any]:
-    given = {name: state[name] for name in ("started", "model", "threshold", "policy", "attempt")}
+    given = {name: state[name] for name in ("started", "model", "threshold", "policy", "attempt", "skip_classified")}
     batch = Batch(**given, **json.loads(_plan(state["run"])[number]))
     rows, refs = read_rows(batch), read_batch(batch)
     if len(rows) == len(refs):

@@ -23,10 +23,11 @@ FOLDERS = {
     "SummarizeRun": "summarize_run",
 }
 SETTINGS = {
-    "PlanRun": "WORKING_BUCKET RESULTS_BUCKET MODELS DEFAULT_MODEL THRESHOLD BATCH_SOURCE_BYTES MAX_CONCURRENCY",
-    "SerializeImageData": "WORKING_BUCKET RESULTS_BUCKET MODELS MAX_PIXELS",
+    "PlanRun": "WORKING_BUCKET RESULTS_BUCKET MODELS DEFAULT_MODEL THRESHOLD BATCH_SOURCE_BYTES MAX_CONCURRENCY"
+    " SKIP_CLASSIFIED",
+    "SerializeImageData": "WORKING_BUCKET RESULTS_BUCKET MODELS MAX_PIXELS TABLE",
     "ClassifyImage": "WORKING_BUCKET MODELS",
-    "FilterLowConfidence": "WORKING_BUCKET RESULTS_BUCKET",
+    "FilterLowConfidence": "WORKING_BUCKET RESULTS_BUCKET TABLE",
     "RecordFailure": "WORKING_BUCKET RESULTS_BUCKET",
     "SummarizeRun": "ENVIRONMENT WORKING_BUCKET RESULTS_BUCKET",
 }
@@ -51,6 +52,7 @@ RIGHTS = {
         "images/*": {"s3:GetObject", "s3:GetObjectVersion"},
         "results": {"s3:ListBucket"},
         "results/results/*": {"s3:GetObject"},
+        "table": {"dynamodb:BatchGetItem", "dynamodb:PartiQLInsert", "dynamodb:PutItem"},
         "working": {"s3:ListBucket"},
         "working/runs/*": WRITE | {"s3:GetObject"},
     },
@@ -64,6 +66,7 @@ RIGHTS = {
         "working/runs/*": WRITE | {"s3:GetObject"},
         "results/results/*": WRITE,
         "results/quarantine/*": WRITE,
+        "table": {"dynamodb:BatchGetItem", "dynamodb:BatchWriteItem"},
         "images": {"s3:ListBucket"},
         "images/*": TAG,
     },
@@ -125,6 +128,7 @@ def places(assembly):
         for word in ("images", "results", "working")
     }
     words |= dict.fromkeys(assembly.data.of("SNS::Topic"), "topic") | dict.fromkeys(assembly.data.of("KMS::Key"), "key")
+    words |= dict.fromkeys(assembly.data.of("DynamoDB::Table"), "table")
     words |= dict.fromkeys(assembly.pipeline.of("StepFunctions::StateMachine"), "state machine")
     words |= dict.fromkeys(assembly.data.of("DynamoDB::Table"), "table")
     for logical_id, queue in assembly.pipeline.of("SQS::Queue").items():

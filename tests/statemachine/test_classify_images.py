@@ -135,6 +135,7 @@ _requests = st.one_of(
             "threshold": st.sampled_from([0, 0.5, 1, 1.5, -1, "0.9", True, None]),
             "mode": st.sampled_from(["strict", "tolerant", "loose", None]),
             "tolerated_percent": st.sampled_from([0, 50, 101, "5"]),
+            "skip_classified": st.sampled_from([True, False, None, "true", 1]),
             "treshold": st.just(0.5),
         },
     ),
