@@ -30,7 +30,7 @@ class RunNotFound(Exception):
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is: batches done of all; both are 0 while it is being planned."""
+    """How far a run is: children of the Map done of all; both are 0 while it is being planned."""
 
     status: str
     done: int
