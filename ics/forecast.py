@@ -115,7 +115,7 @@ def forecast(design: Design, load: Load, times: Times, prices: Prices) -> Foreca
         name: (count * taken[name] + starts[name] * times.start / 1000) * design.functions[name].memory / 1024
         for name, count in calls.items()
     }
-    requests = _requests(works, calls)
+    requests = _requests(works, calls, at_once)
     transitions = len(parent.states) + children
     cost = {
         "step_functions": transitions * prices.state_transitions_per_million / 1e6
@@ -191,10 +191,10 @@ def _with_queue(
     return {**alone, "ClassifyImage": alone["ClassifyImage"] + waited}, waited
 
 
-def _requests(works: Mapping[str, Work], calls: Mapping[str, int]) -> dict[str, int]:
-    """S3 requests of the whole run by kind; the Map reads the plan itself."""
+def _requests(works: Mapping[str, Work], calls: Mapping[str, int], at_once: int) -> dict[str, int]:
+    """S3 requests of the whole run by kind; the Map reads the plan, and each FilterLowConfidence the policy once."""
     return {
-        "get": round(sum(works[name].gets * count for name, count in calls.items())) + 1,
+        "get": round(sum(works[name].gets * count for name, count in calls.items())) + 1 + at_once,
         "put": round(sum(works[name].puts * count for name, count in calls.items())),
         "list": round(sum(works[name].lists * count for name, count in calls.items())),
     }
