@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import contenders, imports, photo, pipeline, report, servers, volume
+from benchmarks import contenders, imports, modelled, photo, pipeline, report, servers, volume
 from benchmarks.figures import REPEATS, Figure, Part, as_json, from_json
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -70,9 +70,15 @@ def measure_volume(quick: bool) -> Part:
     return Part(_today(), report.machine(), figures)
 
 
+def model_cost(_quick: bool) -> Part:
+    """What a million images cost on AWS, predicted."""
+    return Part(_today(), report.machine(), list(modelled.measure()))
+
+
 PARTS: dict[str, Callable[[bool], Part]] = {
     "pipeline": measure_pipeline,
     "volume": measure_volume,
+    "cost": model_cost,
     "server": measure_servers,
 }
 

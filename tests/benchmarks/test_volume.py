@@ -24,9 +24,10 @@ def test_a_run_is_reconciled_and_its_workers_are_measured(monkeypatch: pytest.Mo
             volume.reconcile(bench.deployment, run, 40)
 
 
-def test_the_page_has_a_section_without_a_picture() -> None:
+def test_the_page_has_sections_without_a_picture() -> None:
     figure = Figure("a run of 10,000 images", "a run of 1,000", "CPU-ms an image", 1.15, False, [(2.0, 2.1)])
     page = markdown({"volume": Part("2026-01-01", "a machine", [figure])}, PICTURES)
     assert "## Runs of any size" in page
+    assert "## A million images on AWS" in markdown({"cost": Part("2026-01-01", "a machine", [figure])}, PICTURES)
     assert "&le; 1.15x | **1.05x**" in page
     assert ".svg" not in page
