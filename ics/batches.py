@@ -1,8 +1,9 @@
 """How a run is cut into batches: byte ranges of its images.jsonl, few enough for one Map, in constant memory."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from ics.contracts import ImageRef, dump_line, image_to_json
@@ -128,17 +129,17 @@ def child_batches(max_concurrency: int) -> int:
     return min(MAX_CHILD_BATCHES, max_concurrency)
 
 
-def batches_of(run: str, spans: Sequence[Span]) -> list[dict[str, Any]]:
+def batches_of(run: str, spans: Iterable[Span]) -> Iterator[dict[str, Any]]:
     """What the plan says of each batch: `run`, `batch` (its number), `offset` and `length` in images.jsonl."""
-    return [
-        {"run": run, "batch": number, "offset": span.offset, "length": span.length} for number, span in enumerate(spans)
-    ]
+    for number, span in enumerate(spans):
+        yield {"run": run, "batch": number, "offset": span.offset, "length": span.length}
 
 
-def plan_lines(batches: Sequence[dict[str, Any]], a_child: int) -> Iterator[bytes]:
+def plan_lines(batches: Iterable[dict[str, Any]], a_child: int) -> Iterator[bytes]:
     """The plan: a line a child, `{"batches": [...]}`, `a_child` batches each."""
-    for first in range(0, len(batches), a_child):
-        yield dump_line({"batches": batches[first : first + a_child]})
+    waiting = iter(batches)
+    while child := list(islice(waiting, a_child)):
+        yield dump_line({"batches": child})
 
 
 def planned_batches(plan: bytes) -> list[dict[str, Any]]:
