@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import contenders, imports, photo, pipeline, report, servers
+from benchmarks import contenders, imports, modelled, photo, pipeline, report, servers, volume
 from benchmarks.figures import REPEATS, Figure, Part, as_json, from_json
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -47,6 +47,8 @@ def write(measured: dict[str, Part], docs: Path) -> None:
     (docs / FOUND).write_text(json.dumps(found, indent=1) + "\n", "utf-8")
     (docs / PAGE).write_text(report.markdown(parts, PICTURES), "utf-8")
     for name, part in parts.items():
+        if name not in PICTURES:
+            continue
         (docs / PICTURES[name]).write_text(report.svg(part), "utf-8")
 
 
@@ -61,7 +63,24 @@ def measure_servers(quick: bool) -> Part:
     return Part(_today(), report.machine(), figures, costs, starts, contenders.versions())
 
 
-PARTS: dict[str, Callable[[bool], Part]] = {"pipeline": measure_pipeline, "server": measure_servers}
+def measure_volume(quick: bool) -> Part:
+    """What an image costs in runs of any size."""
+    with pipeline.local_aws() as bench:
+        figures = list(volume.measure(bench, [2_000] if quick else [10_000, 100_000], 1 if quick else 3))
+    return Part(_today(), report.machine(), figures)
+
+
+def model_cost(_quick: bool) -> Part:
+    """What a million images cost on AWS, predicted."""
+    return Part(_today(), report.machine(), list(modelled.measure()))
+
+
+PARTS: dict[str, Callable[[bool], Part]] = {
+    "pipeline": measure_pipeline,
+    "volume": measure_volume,
+    "cost": model_cost,
+    "server": measure_servers,
+}
 
 
 def _pipeline(*, quick: bool) -> Iterator[Figure]:

@@ -31,6 +31,21 @@ side holds all of it: planning, staging, routing, rows, receipts, the summary an
 a request is counted on both sides.
 """
 
+_VOLUME = """\
+## Runs of any size
+
+CPU time as above, and the most memory that any of the pipeline's processes, its Lambda workers, held at once. Every run
+is reconciled: each image has its row as often as it is listed.
+"""
+
+_COST = """\
+## A million images on AWS
+
+Not measured: predicted by `ics plan` from the templates of `prod` and the price list `cli/prices.toml`, with 10 ms to
+decode an image and 5 ms to infer it; without the endpoint, storage and transfer. The usual design is predicted by the
+same model. [operations.md](operations.md#what-a-run-will-cost) says what is assumed.
+"""
+
 _SERVERS = """\
 ## The model server
 
@@ -58,10 +73,13 @@ _INK, _ICS, _OTHER, _LIMIT, _MISSED = "#1b2733", "#1f7a8c", "#b8c4ce", "#465664"
 
 
 def markdown(parts: Mapping[str, Part], pictures: Mapping[str, str]) -> str:
-    """The page of these parts, `pipeline` and `server`; `pictures` are their pictures' file names."""
-    sections = {"pipeline": _pipeline, "server": _server}
+    """The page of these parts, `pipeline`, `volume`, `cost`, `server`; `pictures` are the files of their pictures."""
+    sections = {"pipeline": _pipeline, "volume": _volume, "cost": _cost, "server": _server}
     return "\n".join(
-        [_INTRODUCTION, *(make(parts[name], pictures[name]) for name, make in sections.items() if name in parts)]
+        [
+            _INTRODUCTION,
+            *(make(parts[name], pictures.get(name, "")) for name, make in sections.items() if name in parts),
+        ]
     )
 
 
@@ -80,6 +98,14 @@ def _pipeline(part: Part, picture: str) -> str:
             _measured(part),
         )
     )
+
+
+def _volume(part: Part, _picture: str) -> str:
+    return "\n".join((_VOLUME, _figures(part), _measured(part)))
+
+
+def _cost(part: Part, _picture: str) -> str:
+    return "\n".join((_COST, _figures(part), f"Predicted on {part.date}.\n"))
 
 
 def _server(part: Part, picture: str) -> str:

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from cli import runs, show
 from cli.deployment import LOCAL, connect
-from cli.options import Env, Json, Model, app, print_json, state
+from cli.options import Json, Model, app, complete_environment, print_json, state
 from cli.synthesized import Synthesized, synthesized
 from ics.artifact import InputSpec
 from ics.batches import MAX_BATCH_IMAGES, USUAL_BATCH_IMAGES, BatchCutter, even_batches
@@ -27,6 +27,20 @@ PRICES = Path(__file__).with_name("prices.toml")
 
 SHARD = 1_000
 """Images of a .tar shard, where `--shards` counts with them."""
+
+PRODUCTION = "prod"
+"""The environment of a run whose images are nowhere on AWS yet: the local one costs nothing."""
+
+PlannedEnv = Annotated[
+    str | None,
+    typer.Option(
+        "--env",
+        envvar="ICS_ENV",
+        metavar="NAME",
+        help=f"The environment, else {LOCAL} for a source in S3, and {PRODUCTION} for all others.",
+        autocompletion=complete_environment,
+    ),
+]
 
 Sized = Iterator[tuple[ImageRef, int]]
 
@@ -52,7 +66,7 @@ def plan(
     compare: Annotated[
         bool, typer.Option("--compare", help="Also what the usual design would cost: a Map, 3 functions an image.")
     ] = False,
-    env: Env = LOCAL,
+    env: PlannedEnv = None,
     json_: Json = False,
 ) -> None:
     """Predict what a run needs and costs on AWS: batches, history, state, time, dollars. Nothing is started.
@@ -65,6 +79,7 @@ def plan(
         raise typer.BadParameter("give exactly one of SOURCE or --images")
     if shards and images is None:
         raise typer.BadParameter("--shards goes with --images; the shards of a source are found by listing it")
+    env = env or (LOCAL if source is not None and source.startswith("s3://") else PRODUCTION)
     with show.err.status("Synthesizing the templates"):
         made = synthesized(env, state())
     chosen = made.chosen(model)

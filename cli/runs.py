@@ -15,11 +15,15 @@ from botocore.exceptions import ClientError
 
 from cli.deployment import Deployment
 from ics import paths
+from ics.errors import InvalidRequest
 from ics.request import split_uri
 from ics.shards import PICTURE_ENDINGS
 
 PICTURES = frozenset(PICTURE_ENDINGS)
 """Endings that `classify FOLDER` takes; a file that is named itself is taken whatever its ending."""
+
+MAX_INPUT = 262_144 - 1_024
+"""Bytes of a request: 256 KiB, which AWS allows in a state, less what the state machine puts around it."""
 
 COUNTS = ("planned", "accepted", "uncertain", "flagged", "failed")
 
@@ -30,7 +34,7 @@ class RunNotFound(Exception):
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is: batches done of all; both are 0 while it is being planned."""
+    """How far a run is: children of the Map done of all; both are 0 while it is being planned."""
 
     status: str
     done: int
@@ -83,10 +87,19 @@ def upload(deployment: Deployment, run: str, pictures: dict[str, Path], done: Ca
 
 
 def start(deployment: Deployment, run: str, request: object) -> None:
-    """Start the run's execution."""
-    deployment.states.start_execution(
-        stateMachineArn=deployment.state_machine, name=run, input=json.dumps(request, ensure_ascii=False)
-    )
+    """Start the run's execution.
+
+    Raises:
+        InvalidRequest: the request is larger than AWS hands on; Step Functions would end the run without an alert.
+    """
+    text = json.dumps(request, ensure_ascii=False)
+    size = len(text.encode("utf-8", "surrogatepass"))
+    if size > MAX_INPUT:
+        raise InvalidRequest(
+            f"the request has {size:,} bytes; the limit is {MAX_INPUT:,}: write the images to a manifest (.jsonl, .csv "
+            "or .json in S3) and give its URI as manifest"
+        )
+    deployment.states.start_execution(stateMachineArn=deployment.state_machine, name=run, input=text)
 
 
 def describe(deployment: Deployment, run: str) -> dict[str, Any]:

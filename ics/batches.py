@@ -1,7 +1,10 @@
 """How a run is cut into batches: byte ranges of its images.jsonl, few enough for one Map, in constant memory."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
+from typing import Any
 
 from ics.contracts import ImageRef, dump_line, image_to_json
 from ics.errors import RunTooLarge
@@ -10,7 +13,10 @@ MAX_BATCHES = 40_000
 """Children of one Map: it answers with one array of `{}`, which must stay under AWS's 256 KiB of state."""
 
 MAX_BATCH_IMAGES = 1_000
-"""Images of one child, so that it ends well within an Express execution's five minutes."""
+"""Images of one batch, so that its child ends well within an Express execution's five minutes."""
+
+MAX_CHILD_BATCHES = 10
+"""Batches of one child, which processes them all at once: a distributed Map pays a transition a child."""
 
 
 USUAL_BATCH_IMAGES = 100
@@ -116,6 +122,29 @@ class BatchCutter:
         if images > most_images or size > most_bytes:
             return None
         return Span(left.offset, length, images, size, left.shard, left.start)
+
+
+def child_batches(max_concurrency: int) -> int:
+    """How many batches a child of the Map gets where so many batches are to be processed at once."""
+    return min(MAX_CHILD_BATCHES, max_concurrency)
+
+
+def batches_of(run: str, spans: Iterable[Span]) -> Iterator[dict[str, Any]]:
+    """What the plan says of each batch: `run`, `batch` (its number), `offset` and `length` in images.jsonl."""
+    for number, span in enumerate(spans):
+        yield {"run": run, "batch": number, "offset": span.offset, "length": span.length}
+
+
+def plan_lines(batches: Iterable[dict[str, Any]], a_child: int) -> Iterator[bytes]:
+    """The plan: a line a child, `{"batches": [...]}`, `a_child` batches each."""
+    waiting = iter(batches)
+    while child := list(islice(waiting, a_child)):
+        yield dump_line({"batches": child})
+
+
+def planned_batches(plan: bytes) -> list[dict[str, Any]]:
+    """All batches of a plan, in order."""
+    return [batch for line in plan.splitlines() for batch in json.loads(line)["batches"]]
 
 
 def even_batches(images: int, batch_images: int) -> int:

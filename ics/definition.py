@@ -29,7 +29,7 @@ class Walk:
 
     @property
     def functions(self) -> list[str]:
-        """The Lambda functions invoked, by the placeholder that the definition has for each."""
+        """The Lambda functions invoked, by the placeholder that the definition has for each; not those of Maps."""
         return [name for state in self.states.values() for name in _invoked(state)]
 
     @property
@@ -42,19 +42,21 @@ class Walk:
         """Events that a Standard execution writes on this way, whatever its distributed Maps work through."""
         return _OF_THE_EXECUTION + sum(_EVENTS[state["Type"]] for state in self.states.values())
 
-    def child(self) -> "Walk":
-        """The way through the item processor of the only distributed Map on this way.
+    def batch(self) -> "Walk":
+        """The way of a batch: through the inline Map of the Express children of this way's distributed Map.
 
         Raises:
-            InvalidDefinition: there is not exactly one, or its children are not Express.
+            InvalidDefinition: there is not exactly one of either.
         """
-        maps = [state for state in self.states.values() if state["Type"] == "Map"]
-        if len(maps) != 1 or maps[0]["ItemProcessor"]["ProcessorConfig"] != {
-            "Mode": "DISTRIBUTED",
-            "ExecutionType": "EXPRESS",
-        }:
-            raise InvalidDefinition("expected one distributed Map with Express children on the way to success")
-        return walk(maps[0]["ItemProcessor"])
+        child = self._map({"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"})
+        return child._map({"Mode": "INLINE"})
+
+    def _map(self, config: Mapping[str, str]) -> "Walk":
+        """The way through the item processor of the only Map on this way, which must be of this kind."""
+        maps = [state["ItemProcessor"] for state in self.states.values() if state["Type"] == "Map"]
+        if len(maps) != 1 or maps[0]["ProcessorConfig"] != config:
+            raise InvalidDefinition(f"expected one Map of {dict(config)} on the way to success, found {len(maps)}")
+        return walk(maps[0])
 
 
 def walk(definition: Mapping[str, Any]) -> Walk:

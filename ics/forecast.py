@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ics import digest
+from ics.batches import child_batches
 from ics.definition import Walk, walk
 from ics.prices import Prices
 from ics.records import WORST, Reduction
@@ -97,13 +98,15 @@ def forecast(design: Design, load: Load, times: Times, prices: Prices) -> Foreca
         InvalidDefinition: the definition is not one that this model knows.
     """
     parent = walk(design.definition)
-    child = parent.child()
+    child = parent.batch()
     works = work_of(load, times)
     at_once = min(design.max_concurrency, load.batches)
     alone = {name: works[name].seconds(design.functions[name].memory) for name in (*parent.functions, *child.functions)}
     taken, waited = _with_queue(alone, child, load, times, design.endpoint, at_once)
     batch_seconds = sum(taken[name] for name in child.functions)
-    processing = max(load.batches / DISPATCH, math.ceil(load.batches / at_once) * batch_seconds)
+    a_child = child_batches(design.max_concurrency)
+    children = math.ceil(load.batches / a_child)
+    processing = max(children / DISPATCH, math.ceil(load.batches / at_once) * batch_seconds)
     seconds = sum(taken[name] for name in parent.functions) + processing
 
     calls = dict.fromkeys(parent.functions, 1) | dict.fromkeys(child.functions, load.batches)
@@ -112,12 +115,12 @@ def forecast(design: Design, load: Load, times: Times, prices: Prices) -> Foreca
         name: (count * taken[name] + starts[name] * times.start / 1000) * design.functions[name].memory / 1024
         for name, count in calls.items()
     }
-    requests = _requests(works, calls)
-    transitions = len(parent.states) + load.batches
+    requests = _requests(works, calls, at_once)
+    transitions = len(parent.states) + children
     cost = {
         "step_functions": transitions * prices.state_transitions_per_million / 1e6
-        + load.batches * prices.express_requests_per_million / 1e6
-        + load.batches * math.ceil(10 * batch_seconds) / 10 * _EXPRESS_GB * prices.express_gb_second,
+        + children * prices.express_requests_per_million / 1e6
+        + children * math.ceil(10 * batch_seconds) / 10 * _EXPRESS_GB * prices.express_gb_second,
         "lambda": sum(calls.values()) * prices.lambda_requests_per_million / 1e6
         + sum(
             amount * prices.lambda_gb_second(design.functions[name].architecture) for name, amount in gb_seconds.items()
@@ -134,7 +137,7 @@ def forecast(design: Design, load: Load, times: Times, prices: Prices) -> Foreca
         batches=load.batches,
         batch_images=load.batch,
         transitions=transitions,
-        express_requests=load.batches,
+        express_requests=children,
         history_events=parent.events,
         largest_state_bytes=largest_state(),
         seconds=seconds,
@@ -188,10 +191,10 @@ def _with_queue(
     return {**alone, "ClassifyImage": alone["ClassifyImage"] + waited}, waited
 
 
-def _requests(works: Mapping[str, Work], calls: Mapping[str, int]) -> dict[str, int]:
-    """S3 requests of the whole run by kind; the Map reads the plan itself."""
+def _requests(works: Mapping[str, Work], calls: Mapping[str, int], at_once: int) -> dict[str, int]:
+    """S3 requests of the whole run by kind; the Map reads the plan, and each FilterLowConfidence the policy once."""
     return {
-        "get": round(sum(works[name].gets * count for name, count in calls.items())) + 1,
+        "get": round(sum(works[name].gets * count for name, count in calls.items())) + 1 + at_once,
         "put": round(sum(works[name].puts * count for name, count in calls.items())),
         "list": round(sum(works[name].lists * count for name, count in calls.items())),
     }

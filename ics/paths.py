@@ -3,7 +3,7 @@
 Working bucket (expires in days):
 
     runs/<run>/images.jsonl                         a line an image
-    runs/<run>/plan.jsonl                           a line a batch
+    runs/<run>/plan.jsonl                           a line a child of the Map: its batches
     runs/<run>/policy.json                          what of the routing policy applies to the run
     runs/<run>/run.json                             PlanRun's answer, written last: what a resume goes on from
     runs/<run>/staging/<batch>/images.jsonl         a line an image: what became of it, and where it was put
@@ -46,7 +46,7 @@ def event_manifest(run: str) -> str:
 
 
 def plan(run: str, attempt: int = 0) -> str:
-    """The batches of a run, or of its n-th resume, a line each: what the Map reads."""
+    """The batches of a run, or of its n-th resume, a line a child: what the Map reads."""
     return f"{_attempt(run, attempt)}plan.jsonl"
 
 

@@ -97,10 +97,10 @@ def work_of(load: Load, times: Times) -> dict[str, Work]:
     return {
         "PlanRun": Work(
             lists=pages,
-            gets=int(load.manifest),
-            puts=3,
+            gets=1 + load.manifest,  # the routing policy
+            puts=4,  # images, plan, what of the policy applies, the answer
             cpu_ms=load.images * LISTED_MS,
-            wait_ms=(3 * pages + load.manifest + 3) * request,  # a page of a thousand keys takes as long as three
+            wait_ms=(3 * pages + load.manifest + 5) * request,  # a page of a thousand keys takes as long as three
         ),
         "SerializeImageData": Work(
             gets=1 + read,

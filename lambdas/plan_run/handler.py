@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ics import paths
+from ics.batches import child_batches
 from ics.contracts import dump_line
 from ics.policy import parse_policy, policy_to_json
 from ics.request import parse_request, resumed_run
@@ -46,7 +47,7 @@ def handler(event: Mapping[str, Any], context: Context) -> dict[str, Any]:
         "batches": batches,
         "left": batches,
         "told": False,
-        "max_concurrency": config.max_concurrency,
+        "max_concurrency": config.max_concurrency // child_batches(config.max_concurrency),
         "plan": {"bucket": config.working_bucket, "key": paths.plan(run)},
     }
     write_working(paths.record(run), dump_line(answer))

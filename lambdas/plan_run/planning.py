@@ -3,8 +3,7 @@
 import obstore
 
 from ics import paths
-from ics.batches import BatchCutter
-from ics.contracts import dump_line
+from ics.batches import BatchCutter, batches_of, child_batches, plan_lines
 from ics.errors import EmptySource
 from ics.request import Source
 from lambdas.budget import Budget
@@ -28,9 +27,6 @@ def write_plan(run: str, source: Source, batch_images: int, budget: Budget) -> t
     spans = cutter.spans()
     if not spans:
         raise EmptySource(f"{describe(source)} holds no image")
-    plan = b"".join(
-        dump_line({"run": run, "batch": batch, "offset": span.offset, "length": span.length})
-        for batch, span in enumerate(spans)
-    )
-    obstore.put(working, paths.plan(run), plan)
+    plan = plan_lines(batches_of(run, spans), child_batches(config.max_concurrency))
+    obstore.put(working, paths.plan(run), b"".join(plan))
     return cutter.images, len(spans)

@@ -10,6 +10,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError
 
 from ics import paths
+from ics.batches import child_batches, plan_lines, planned_batches
 from ics.contracts import DECISIONS, dump_line
 from ics.errors import InvalidRequest, RunExpired, RunNotFound, RunStillRunning
 from lambdas.runtime import log, settings, store
@@ -46,7 +47,8 @@ def resume(name: str, execution: str) -> dict[str, Any]:
     attempt = _claim(run, execution)
     _await_end(run, attempt, execution)
     left = list(_unfinished(run, record["batches"]))
-    write_working(paths.plan(run, attempt), b"".join(left))
+    a_child = child_batches(config.max_concurrency)
+    write_working(paths.plan(run, attempt), b"".join(plan_lines(left, a_child)))
     log("resumed", run=run, attempt=attempt, batches=len(left), execution=execution.rpartition(":")[2])
     return {
         **record,
@@ -54,7 +56,7 @@ def resume(name: str, execution: str) -> dict[str, Any]:
         "left": len(left),
         "told": summary is not None and not left and not summary["failed"],
         "counted": {one: summary[one] for one in ("planned", *DECISIONS)} if summary else {},
-        "max_concurrency": config.max_concurrency,
+        "max_concurrency": config.max_concurrency // a_child,
         "plan": {"bucket": config.working_bucket, "key": paths.plan(run, attempt)},
     }
 
@@ -112,11 +114,11 @@ def _await_end(run: str, attempt: int, execution: str) -> None:
             time.sleep(max(0.0, found.ended + LAST_WRITE - time.time()))
 
 
-def _unfinished(run: str, batches: int) -> Iterator[bytes]:
-    """The plan's lines of the batches without a receipt, or with one that counts failed images."""
-    lines = (read_working(paths.plan(run)) or b"").splitlines(keepends=True)
+def _unfinished(run: str, batches: int) -> Iterator[dict[str, Any]]:
+    """The plan's batches without a receipt, or with one that counts failed images."""
+    planned = planned_batches(read_working(paths.plan(run)) or b"")
     with ThreadPoolExecutor(READERS) as readers:
         found = readers.map(lambda number: read_working(paths.receipt(run, number)), range(batches))
-        for line, receipt in zip(lines, found, strict=True):
+        for batch, receipt in zip(planned, found, strict=True):
             if receipt is None or json.loads(receipt)["failed"]:
-                yield line
+                yield batch

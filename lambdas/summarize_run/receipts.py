@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from ics import paths
+from ics.batches import planned_batches
 from ics.contracts import Batch
 from ics.staging import failed_rows
 from lambdas.runtime import log, now
@@ -37,18 +38,18 @@ def all_receipts(state: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 def _batches_of(state: Mapping[str, Any]) -> set[int]:
     """The batches in this attempt's plan."""
-    return {json.loads(line)["batch"] for line in (read_working(state["plan"]["key"]) or b"").splitlines()}
+    return {batch["batch"] for batch in planned_batches(read_working(state["plan"]["key"]) or b"")}
 
 
 @lru_cache(maxsize=1)
-def _plan(run: str) -> list[bytes]:
-    """The run's batches, a line each: written once, by PlanRun."""
-    return (read_working(paths.plan(run)) or b"").splitlines()
+def _plan(run: str) -> list[dict[str, Any]]:
+    """The run's batches, in order: written once, by PlanRun."""
+    return planned_batches(read_working(paths.plan(run)) or b"")
 
 
 def _made_up(state: Mapping[str, Any], number: int) -> Mapping[str, Any]:
     given = {name: state[name] for name in ("started", "model", "threshold", "policy", "attempt", "skip_classified")}
-    batch = Batch(**given, **json.loads(_plan(state["run"])[number]))
+    batch = Batch(**given, **_plan(state["run"])[number])
     rows, refs = read_rows(batch), read_batch(batch)
     if len(rows) == len(refs):
         log("receipt made up", "WARNING", run=batch.run, batch=number)

@@ -41,8 +41,8 @@ def ics(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kep
 
 
 def test_a_million_images_have_the_figures_that_are_promised(ics: Ics) -> None:
-    for environment in ("local", "prod"):
-        for options, dollars in (("--batch=100", 1.40), ("--batch=1000", 0.90), ("--shards", 0.45)):
+    for environment in ("prod", "dev"):
+        for options, dollars in (("--batch=100", 1.10), ("--batch=1000", 0.90), ("--shards", 0.45)):
             code, out, err = ics("--images=1000000", options, "--env", environment, "--json")
             assert code == 0, err
             found = json.loads(out)
@@ -54,6 +54,15 @@ def test_a_million_images_have_the_figures_that_are_promised(ics: Ics) -> None:
             assert found["endpoint_hours"] > 0
             assert found["warnings"] == []
             assert found["batches"] == (10_000 if options == "--batch=100" else 1_000)
+
+
+def test_a_number_of_images_is_planned_for_production_unless_told_otherwise(
+    ics: Ics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ICS_ENV", raising=False)
+    assert json.loads(ics("--images=10", "--json")[1])["environment"] == "prod"
+    monkeypatch.setenv("ICS_ENV", "dev")
+    assert json.loads(ics("--images=10", "--json")[1])["environment"] == "dev"
 
 
 def test_people_see_the_total_first_at_80_columns_and_the_usual_design_beside_it(ics: Ics) -> None:

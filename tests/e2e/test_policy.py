@@ -85,8 +85,9 @@ def test_a_batch_that_comes_late_follows_the_policy_of_its_run(
     row = ended.rows[0]
     (plan,) = deployment.s3.get_object(Bucket=deployment.working_bucket, Key=paths.plan(ended.run))["Body"].readlines()
     batch = {
-        **json.loads(plan), "started": ended.summary["started"], "model": "digits", "threshold": row["threshold"],
-        "policy": row["policy"], "attempt": 0, "skip_classified": False, "staged": {"bodies": 1},
+        **json.loads(plan)["batches"][0], "started": ended.summary["started"], "model": "digits",
+        "threshold": row["threshold"], "policy": row["policy"], "attempt": 0, "skip_classified": False,
+        "staged": {"bodies": 1},
     }  # fmt: skip
     again = functions.invoke(FunctionName="ics-local-filter-low-confidence", Payload=json.dumps(batch))
     assert json.loads(again["Payload"].read()) == {"images": 3}

@@ -133,7 +133,7 @@ def _lose_a_batch(deployment: Deployment, uri: str) -> None:
     line = dump_line(fields_of(ImageRef(bucket, key)))
     batch = Batch(f"lost-{time.time_ns()}", "2026-01-01T00:00:00Z", "digits", 0.94, 0, 0, len(line))
     plan = {name: getattr(batch, name) for name in ("run", "batch", "offset", "length")}
-    for name, content in ((paths.images(batch.run), line), (paths.plan(batch.run), dump_line(plan))):
+    for name, content in ((paths.images(batch.run), line), (paths.plan(batch.run), dump_line({"batches": [plan]}))):
         deployment.s3.put_object(Bucket=deployment.working_bucket, Key=name, Body=content)
     state = {
         **fields_of(batch), "planned": 1, "batches": 1, "mode": "strict", "tolerated_percent": 0,

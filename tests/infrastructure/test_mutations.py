@@ -48,7 +48,7 @@ def capture(assembly):
 def definition(assembly, change):
     machine = assembly.pipeline.one("StepFunctions::StateMachine")
     states = json.loads(machine["DefinitionString"])
-    change(states["States"]["ProcessImages"]["ItemProcessor"]["States"])
+    change(states["States"]["ProcessImages"]["ItemProcessor"]["States"]["ProcessBatches"]["ItemProcessor"]["States"])
     machine["DefinitionString"] = json.dumps(states)
 
 

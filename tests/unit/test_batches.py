@@ -196,3 +196,19 @@ def test_even_batches_are_as_many_as_the_cutter_makes() -> None:
             assert batches.even_batches(images, batch_images) == expected
 
     even()
+
+
+@given(st.integers(1, 60), st.integers(1, 10))
+def test_a_plan_has_every_batch_once_in_order_and_no_child_too_many(count: int, a_child: int) -> None:
+    spans = [Span(number * 7, 7, 1, 0) for number in range(count)]
+    lines = list(batches.plan_lines(batches.batches_of("r", spans), a_child))
+    planned = batches.planned_batches(b"".join(lines))
+    assert planned == [{"run": "r", "batch": n, "offset": 7 * n, "length": 7} for n in range(count)]
+    assert len(lines) == -(-count // a_child)
+    assert all(len(json.loads(line)["batches"]) <= a_child for line in lines)
+
+
+@given(st.integers(1, 10_000))
+def test_as_many_batches_as_allowed_are_processed_at_once_or_few_less(at_once: int) -> None:
+    a_child = batches.child_batches(at_once)
+    assert at_once - a_child < at_once // a_child * a_child <= at_once

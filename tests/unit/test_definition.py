@@ -18,7 +18,7 @@ def test_the_way_of_a_run_that_goes_well_ends_in_success_and_takes_no_catch() ->
     assert names[0] == "PlanRun"
     assert names[-1] == "RunSucceeded"
     assert [way.functions, way.published] == [["PlanRun", "SummarizeRun"], 1]
-    child = way.child()
+    child = way.batch()
     assert child.functions == ["SerializeImageData", "ClassifyImage", "FilterLowConfidence"]
     assert "RecordFailure" in set(invoked_by(DEFINITION)) - set(child.functions)
 
@@ -56,8 +56,14 @@ def test_a_definition_without_success_is_refused(definition: dict[str, Any]) -> 
         walk(definition)
 
 
-def test_a_definition_without_one_distributed_express_map_is_refused() -> None:
-    inline = {"Type": "Map", "End": True, "ItemProcessor": {"ProcessorConfig": {"Mode": "INLINE"}}}
-    for states in ({"One": {"Type": "Pass", "End": True}}, {"One": inline}):
-        with pytest.raises(InvalidDefinition, match="one distributed Map"):
-            walk(_definition(**states)).child()
+def test_a_definition_without_one_distributed_map_of_one_inline_map_is_refused() -> None:
+    def mapped(config: dict[str, str], **states: Any) -> dict[str, Any]:
+        return {"Type": "Map", "End": True, "ItemProcessor": {"ProcessorConfig": config, **_definition(**states)}}
+
+    nothing = {"Type": "Pass", "End": True}
+    inline = mapped({"Mode": "INLINE"}, One=nothing)
+    express = {"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"}
+    for wrong in (nothing, inline, mapped(express, One=nothing), mapped({"Mode": "DISTRIBUTED"}, One=inline)):
+        with pytest.raises(InvalidDefinition, match="expected one Map"):
+            walk(_definition(One=wrong)).batch()
+    assert list(walk(_definition(One=mapped(express, Two=inline))).batch().states) == ["One"]

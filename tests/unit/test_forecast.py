@@ -34,10 +34,11 @@ def load(images: int, batches: int, objects: int | None = None, image_bytes: int
 
 def test_the_requests_of_a_run_are_those_that_its_steps_make() -> None:
     found = forecast(DESIGN, load(250, 3), Times(), PRICES)
-    # The plan; a range of images.jsonl, a body, the staged list, the predictions of each batch; the receipts.
-    assert found.s3 == {"get": 1 + 250 + 3 * 4 + 3, "put": 3 + 3 * 5 + 1, "list": 1}
+    # The plan; the policy, its copy, PlanRun's answer; of each batch a range of images.jsonl, a body, the staged
+    # list, the predictions, and its receipt.
+    assert found.s3 == {"get": 1 + 1 + 3 + 250 + 3 * 4 + 3, "put": 4 + 3 * 5 + 1, "list": 1}
     assert found.lambda_requests == 2 + 3 * 3
-    assert found.cost["s3"] == pytest.approx((266 * 0.4 + (19 + 1) * 5) / 1e6)
+    assert found.cost["s3"] == pytest.approx((270 * 0.4 + (20 + 1) * 5) / 1e6)
     assert found.cost["sns"] == pytest.approx(0.5e-6)
 
 

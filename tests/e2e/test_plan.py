@@ -1,0 +1,56 @@
+"""What `ics plan` predicts of a run, held to what a real run asked AWS for."""
+
+import json
+import subprocess
+import sys
+import urllib.request
+from collections import Counter
+from collections.abc import Callable
+
+from cli.deployment import ROOT, Deployment
+from local.control import LocalAws
+from tests.e2e.harness import Ended, state_sizes
+
+KINDS = {"s3:GetObject": "get", "s3:PutObject": "put", "s3:ListBucket": "list"}
+FUNCTIONS = ("PlanRun", "SerializeImageData", "ClassifyImage", "FilterLowConfidence", "SummarizeRun", "StateMachine")
+IMAGES = 250
+
+
+def calls(aws: LocalAws) -> Counter[str]:
+    """S3 requests so far by kind: those of the pipeline's own roles, without the policy that a function keeps."""
+    with urllib.request.urlopen(f"{aws.endpoint_url}/_local/calls", timeout=30) as answer:
+        found = json.load(answer)["calls"]
+    counted: Counter[str] = Counter()
+    for call in found:
+        own = any(name in call["principal"] for name in FUNCTIONS) or "ClassifyImages" in call["principal"]
+        missing = call["action"] == "s3:ListBucket" and "images" not in call["resource"]  # of a GET that found nothing
+        if own and call["action"] in KINDS and not missing and not call["resource"].endswith("/policy.json"):
+            counted[KINDS[call["action"]]] += call["count"]
+    return counted
+
+
+def test_the_requests_and_batches_and_states_of_a_run_are_those_that_were_predicted(
+    aws: LocalAws,
+    deployment: Deployment,
+    command_environment: dict[str, str],
+    put: Callable[[str, bytes], str],
+    finish: Callable[..., Ended],
+    digits: list[bytes],
+) -> None:
+    for number in range(IMAGES):
+        key = put(f"{number:03}.png", digits[number])
+    source = f"s3://{deployment.images_bucket}/{key.rpartition('/')[0]}/"
+    done = subprocess.run(
+        [sys.executable, "-m", "cli", "plan", source, "--json", "--env", "local"],
+        env=command_environment, capture_output=True, text=True, check=False, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    predicted = json.loads(done.stdout)
+    before = calls(aws)
+    ended = finish({"prefix": source, "mode": "tolerant"})
+    made = calls(aws) - before
+    # Each of at most three FilterLowConfidence at once reads the policy; PlanRun writes its copy.
+    expected = {**predicted["s3"], "get": predicted["s3"]["get"] - 3, "put": predicted["s3"]["put"] - 1}
+    assert made == expected
+    assert (predicted["images"], predicted["batches"]) == (IMAGES, ended.summary["batches"])
+    assert state_sizes(aws)[ended.execution["executionArn"]]["bytes"] <= predicted["largest_state_bytes"]
