@@ -35,6 +35,7 @@ class Deployment:
     alert_topic: str
     state_machine: str
     models: tuple[str, ...]
+    endpoints: tuple[str, ...]
     reviewer_role: str
     training_role: str | None = None
 
@@ -142,6 +143,7 @@ def connect(name: str, state: Path) -> Deployment:
         alert_topic=outputs["AlertTopicArn"],
         state_machine=outputs["StateMachineArn"],
         models=tuple(outputs["Models"].split(",")),
+        endpoints=tuple(name for name in outputs["Endpoints"].split(",") if name != "none"),
         reviewer_role=outputs["ReviewerRoleArn"],
         training_role=outputs.get("TrainingRoleArn"),
     )

@@ -171,7 +171,8 @@ def stacks(config: DeployConfig, client: Client) -> Iterator[Check]:
     """Whether each of the environment's stacks is deployed, and its last deployment went well."""
     deploy = "ics up" if config.environment == LOCAL else f"make deploy ENV={config.environment}"
     formation = client("cloudformation")
-    for name in (f"ics-{config.environment}-{stack}" for stack in STACKS):
+    stacks = [stack for stack in STACKS if stack != "model" or config.endpoints]
+    for name in (f"ics-{config.environment}-{stack}" for stack in stacks):
         try:
             status = formation.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"]
         except ClientError as error:
@@ -190,7 +191,7 @@ def stacks(config: DeployConfig, client: Client) -> Iterator[Check]:
 def endpoints(config: DeployConfig, client: Client) -> Iterator[Check]:
     """Whether each model's endpoint answers."""
     sagemaker = client("sagemaker")
-    for name in map(config.endpoint_name, config.models):
+    for name in map(config.endpoint_name, config.endpoints):
         try:
             status = sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"]
         except ClientError as error:
@@ -246,7 +247,7 @@ def lambda_quota(config: DeployConfig, client: Client) -> Check:
 def sagemaker_quotas(config: DeployConfig, client: Client) -> Iterator[Check]:
     """Whether the account may have as many instances of each type as the environment's endpoints want."""
     wanted: Counter[str] = Counter()
-    for model in config.models.values():
+    for model in config.endpoints.values():
         wanted[model.instance_type] += model.instance_count
     pages = client("service-quotas").get_paginator("list_service_quotas").paginate(ServiceCode="sagemaker")
     quotas: Mapping[str, float] = {one["QuotaName"]: one["Value"] for page in pages for one in page["Quotas"]}

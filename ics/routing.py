@@ -12,16 +12,18 @@ MARGIN_TOO_SMALL = "MarginTooSmall"
 NOTHING_READ = "NothingRead"
 WATCHED_LABEL = "WatchedLabel"
 QUARANTINED = "Quarantined"
-NEEDS_A_PERSON = (BELOW_THRESHOLD, MARGIN_TOO_SMALL, NOTHING_READ, WATCHED_LABEL, QUARANTINED)
+NOTHING_FOUND = "NothingFound"
+NEEDS_A_PERSON = (BELOW_THRESHOLD, MARGIN_TOO_SMALL, NOTHING_READ, NOTHING_FOUND, WATCHED_LABEL, QUARANTINED)
 """The reasons why an image that the model has answered is not accepted."""
 
 
 def judge(image: ImageRef, prediction: Prediction, policy: Policy) -> Verdict:
     """Accept a prediction that the policy trusts; any other image should be looked at by a person.
 
-    A watched label is flagged whatever its confidence: the first label, or that of any box. A text model that read
-    nothing is never accepted, however sure it is: an empty line may be a line that it missed. The margin is asked of
-    classifications, which alone have a second answer.
+    A watched label is flagged whatever its confidence: the first label, that of any box, or one that stands beside the
+    first. A text model that read nothing is never accepted, however sure it is: an empty line may be a line that it
+    missed; nor is a picture on which a detector found nothing, which may show what the detector does not know. The
+    margin is asked of classifications, which alone have a second answer.
     """
     threshold = policy.threshold_for(prediction.label)
     watched = [policy.labels[label] for label in _labels(prediction) if label in policy.labels]
@@ -31,6 +33,8 @@ def judge(image: ImageRef, prediction: Prediction, policy: Policy) -> Verdict:
         return Verdict(image, "flagged", WATCHED_LABEL, prediction, threshold)
     if prediction.text is not None and not prediction.text.strip():
         return Verdict(image, "uncertain", NOTHING_READ, prediction, threshold)
+    if prediction.text is None and not prediction.label:
+        return Verdict(image, "uncertain", NOTHING_FOUND, prediction, threshold)
     if prediction.confidence < threshold:
         return Verdict(image, "uncertain", BELOW_THRESHOLD, prediction, threshold)
     if prediction.text is None and prediction.alternatives:

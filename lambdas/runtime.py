@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Protocol
+from typing import Any, Protocol
 
 from obstore.store import S3Store
 
@@ -18,12 +18,31 @@ _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
 @dataclass(frozen=True, slots=True)
-class ModelSettings:
-    """One of the environment's models: its endpoint, what it takes, and how many images a batch should hold."""
+class Detection:
+    """What is asked of Rekognition: at most so many labels, of at least this confidence (0 to 1).
 
-    endpoint: str
-    input: InputSpec
+    `version_arn` names a Custom Labels version; empty, DetectLabels is asked.
+    """
+
+    max_labels: int
+    min_confidence: float
+    version_arn: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """One of the environment's models: the function that classifies, what it takes, how many images a batch holds.
+
+    `input` is None for a model that takes photographs as they are (`ics.imaging.prepare_photo`); `max_concurrency`
+    bounds the batches at once where the model has a bound of its own, else it is 0.
+    """
+
+    classify: str
     batch_images: int
+    input: InputSpec | None = None
+    endpoint: str = ""
+    detection: Detection | None = None
+    max_concurrency: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +66,21 @@ def settings_from(environ: Mapping[str, str]) -> Settings:
     """Parse environment variables.
 
     Raises:
-        ValueError, InvalidArtifact: a variable is not what its field says.
+        ValueError, TypeError, InvalidArtifact: a variable is not what its field says.
     """
     given = {name: environ[name.upper()] for name in Settings.__slots__ if environ.get(name.upper())}
-    models = {
-        name: ModelSettings(model["endpoint"], input_from_json(model["input"]), int(model["batch_images"]))
-        for name, model in json.loads(given.pop("models", "{}")).items()
-    }
+    models = {name: _model(fields) for name, fields in json.loads(given.pop("models", "{}")).items()}
     parsers = {"threshold": float, "batch_source_bytes": int, "max_concurrency": int, "max_pixels": int}
     return Settings(models=models, **{name: parsers.get(name, str)(text) for name, text in given.items()})
+
+
+def _model(fields: dict[str, Any]) -> ModelSettings:
+    taken, detection = fields.pop("input", None), fields.pop("detection", None)
+    return ModelSettings(
+        input=input_from_json(taken) if taken else None,
+        detection=Detection(**detection) if detection else None,
+        **fields,
+    )
 
 
 class Context(Protocol):

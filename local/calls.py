@@ -9,7 +9,7 @@ of its role, which every client sends along; the access key stays the account's,
 import functools
 import re
 import threading
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
@@ -74,6 +74,9 @@ async def watch(scope: MutableMapping[str, Any], receive: Receive, send: Send) -
     body = await read_body(receive)
     query = _query(scope["query_string"])
     request = (service, scope["method"], scope["path"], headers, body, query)
+    if service == "rekognition":
+        record(role, *_rekognition(headers, body))
+        return _again(body, receive), send
     action = iam_actions.extract_iam_action(*request) or f"{service}:{scope['method']} {scope['path']}"
     record(role, action, iam_actions.extract_resource_arn(*request, REGION, ACCOUNT))
     return _again(body, receive), send
@@ -104,6 +107,13 @@ def _watch_s3(role: str, scope: MutableMapping[str, Any], send: Send) -> Send:
         await send(message)
 
     return watched
+
+
+def _rekognition(headers: Mapping[str, str], body: bytes) -> tuple[str, str]:
+    """Service Authorization Reference, "Amazon Rekognition": DetectLabels has no resource, a version is one."""
+    operation = headers.get("x-amz-target", "").rpartition(".")[2]
+    version = re.search(rb'"ProjectVersionArn": ?"([^"]+)"', body)
+    return f"rekognition:{operation}", version[1].decode() if version else "*"
 
 
 @functools.lru_cache(maxsize=1024)

@@ -28,7 +28,7 @@ class Dashboard(Construct):
         super().__init__(scope, construct_id)
         names = [alarm_name(config, runbook) for runbook in (*RUN_RUNBOOKS, "alerts-undelivered")]
         names += [alarm_name(config, "alerts-unread", queue) for queue in config.alert_queues]
-        for model, settings in config.models.items():
+        for model, settings in config.endpoints.items():
             watched = [name for name in ENDPOINT_RUNBOOKS if name != "capture-stopped" or settings.capture_percent]
             names += [alarm_name(config, runbook, model) for runbook in watched]
         found = [cloudwatch.Alarm.from_alarm_name(self, f"Alarm{number}", name) for number, name in enumerate(names)]
@@ -46,7 +46,7 @@ class Dashboard(Construct):
                 ),
                 _graph("Functions", alarms.errors, alarms.throttles),
             ],
-            *(_endpoint(config, model) for model in config.models),
+            *(_endpoint(config, model) for model in config.endpoints),
         ]
         cloudwatch.Dashboard(self, "Dashboard", dashboard_name=f"ics-{config.environment}", widgets=rows)
 
@@ -64,7 +64,7 @@ def _images(config: DeployConfig, model: str) -> cloudwatch.IWidget:
 
 def _endpoint(config: DeployConfig, model: str) -> list[cloudwatch.IWidget]:
     endpoint = config.endpoint_name(model)
-    variant = {"EndpointName": endpoint, "VariantName": config.models[model].variant}
+    variant = {"EndpointName": endpoint, "VariantName": config.endpoints[model].variant}
     return [
         _graph(
             f"{endpoint}: requests",

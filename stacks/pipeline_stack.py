@@ -35,7 +35,7 @@ class PipelineStack(cdk.Stack):
             self,
             "ClassifyImages",
             config,
-            functions=functions.by_state,
+            functions=functions,
             working=buckets.working,
             alerts=alerts,
         )
@@ -46,13 +46,14 @@ class PipelineStack(cdk.Stack):
             alerts.topic,
             state_machine=classify_images.state_machine,
             state_machine_log=classify_images.log,
-            functions=functions.by_state,
+            functions=functions.all,
         )
         Dashboard(self, "Dashboard", config, state_machine=classify_images.state_machine, alarms=alarms)
         for key, value in {
             "StateMachineArn": classify_images.state_machine.state_machine_arn,
             "DefaultModel": config.default_model,
             "Models": ",".join(config.models),
+            "Endpoints": ",".join(config.endpoints) or "none",
             "Threshold": str(config.threshold),
         }.items():
             cdk.CfnOutput(self, key, value=value)

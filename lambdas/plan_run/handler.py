@@ -28,14 +28,16 @@ def handler(event: Mapping[str, Any], context: Context) -> dict[str, Any]:
         request.model, requested=request.threshold, default=config.threshold
     )
     write_working(paths.policy(run), policy_to_json(policy))
+    model = config.models[request.model]
     budget = Budget(context)
-    planned, batches = write_plan(run, request.source, config.models[request.model].batch_images, budget)
+    planned, batches = write_plan(run, request.source, model.batch_images, budget)
     log("planned", run=run, planned=planned, batches=batches, skipped=budget.skipped, model=request.model)
     answer = {
         "run": run,
         "started": event["started"],
         "attempt": 0,
         "model": request.model,
+        "classify": model.classify,
         "threshold": policy.threshold,
         "policy": policy.version,
         "mode": request.mode,
@@ -45,7 +47,7 @@ def handler(event: Mapping[str, Any], context: Context) -> dict[str, Any]:
         "batches": batches,
         "left": batches,
         "told": False,
-        "max_concurrency": config.max_concurrency,
+        "max_concurrency": min(config.max_concurrency, model.max_concurrency or config.max_concurrency),
         "plan": {"bucket": config.working_bucket, "key": paths.plan(run)},
     }
     write_working(paths.record(run), dump_line(answer))

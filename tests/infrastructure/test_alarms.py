@@ -23,7 +23,7 @@ def expected_names(assembly):
     config, start = load_config(assembly.environment), f"ics-{assembly.environment}"
     return (
         {f"{start}-{name}" for name in OF_RUNS}
-        | {f"{start}-{model}-{name}" for model in config.models for name in OF_AN_ENDPOINT}
+        | {f"{start}-{model}-{name}" for model in config.endpoints for name in OF_AN_ENDPOINT}
         | {f"{start}-{queue}-{name}" for queue in config.alert_queues for name in OF_A_QUEUE}
     )
 

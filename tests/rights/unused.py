@@ -7,8 +7,8 @@ from fnmatch import fnmatchcase
 
 from stacks.config import load_config
 
-ON_AWS = sorted({model for environment in ("dev", "staging", "prod") for model in load_config(environment).models})
-MODELS = sorted({*ON_AWS, *load_config("local").models})
+ON_AWS = sorted({model for environment in ("dev", "staging", "prod") for model in load_config(environment).endpoints})
+MODELS = sorted({*ON_AWS, *load_config("local").endpoints})
 LAMBDA_LOGS = "Lambda itself writes a function's log as its role; the emulator keeps logs without a call"
 SAGEMAKER_LOGS = "SageMaker's host writes the container's log and metrics; the stand-in's server writes a file"
 IMAGE_PULL = "SageMaker pulls the image from ECR; the local environment has none"
