@@ -27,8 +27,9 @@ OVERLAP = 0.45
 LEAST = 0.3
 """Confidence of what is reported at all; a request's MinConfidence is usually higher."""
 
-LARGEST = 640
-"""Pixels of the longer side at which OpenCV's detectors look: a second for a photo of 12 megapixels otherwise."""
+LOOKED_AT = 640
+"""Pixels of the longer side at which OpenCV's detectors look: people smaller than 128 pixels are not seen, and a photo
+of 12 megapixels would take seconds."""
 
 
 class DetectorFailed(Exception):
@@ -75,14 +76,17 @@ def _faces_and_people() -> Detector:
     one_at_a_time = threading.Lock()  # a cascade keeps what it is looking at
 
     def find(picture: Picture) -> list[Found]:
-        scale = min(1.0, LARGEST / max(picture.shape[:2]))
-        small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else picture
+        scale = LOOKED_AT / max(picture.shape[:2])
+        how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=how)
         grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
         with one_at_a_time:
             heads, _, votes = faces.detectMultiScale3(grey, 1.1, 5, minSize=(24, 24), outputRejectLevels=True)
             bodies, margins = _looked_for(people, small)
-        found = [_found("Face", 0.6 * vote, box, grey.shape) for box, vote in zip(heads, np.ravel(votes), strict=True)]
-        found += [_found("Person", 2 * margin, box, grey.shape) for box, margin in zip(bodies, margins, strict=True)]
+        found = [
+            _found("Face", 0.8 * (vote - 2), box, grey.shape) for box, vote in zip(heads, np.ravel(votes), strict=True)
+        ]
+        found += [_found("Person", margin, box, grey.shape) for box, margin in zip(bodies, margins, strict=True)]
         return distinct(found)
 
     return Detector(f"opencv-{cv2.__version__}", find)
