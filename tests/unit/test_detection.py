@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ics.contracts import Box, ImageRef, Prediction, prediction_from_json, prediction_to_json
 from ics.detection import from_custom_labels, from_labels
 from ics.errors import InvalidAnswer
+from ics.policy import LabelRule, Policy
 from ics.routing import judge
 
 ARN = "arn:aws:rekognition:us-east-1:111122223333:project/shoes/version/shoes.2026/1700000000000"
@@ -76,7 +77,7 @@ def test_where_nothing_is_found_a_person_looks(threshold: float) -> None:
         from_labels({"Labels": [], "LabelModelVersion": "3.0"}),
         from_custom_labels({"CustomLabels": []}, ARN),
     ):
-        verdict = judge(ImageRef("b", "k"), found, threshold)
+        verdict = judge(ImageRef("b", "k"), found, Policy(threshold))
         assert (verdict.decision, verdict.reason) == ("uncertain", "NothingFound")
 
 
@@ -125,3 +126,11 @@ def test_a_box_never_leaves_the_picture(left: float, top: float, width: float, h
         assert size >= 0
         assert start + size <= 1 + 1e-12
     assert isinstance(prediction_from_json(prediction_to_json(found)), Prediction)
+
+
+def test_labels_that_stand_side_by_side_are_no_rivals_and_each_may_be_watched() -> None:
+    found = from_labels(LABELS)
+    assert judge(ImageRef("b", "k"), found, Policy(0.94, margin=0.5)).decision == "accepted"
+    watched = Policy(0.94, labels={"Mobile Phone": LabelRule(watch=True)})
+    without_a_box = from_labels(_changed(LABELS, ("Labels", 0, "Instances"), []))
+    assert judge(ImageRef("b", "k"), without_a_box, watched).decision == "flagged"
