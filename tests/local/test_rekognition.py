@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from botocore.exceptions import ClientError
 from PIL import Image
-from sklearn.datasets import load_sample_image
 
 from local.control import ACCOUNT, REGION
 from local.rekognition import detectors
@@ -51,11 +50,9 @@ def broken(aws):
 
 
 def test_a_picture_without_people_answers_in_awss_shape(rekognition):
-    found = rekognition.detect_labels(Image={"Bytes": saved(Image.fromarray(load_sample_image("flower.jpg")))})
+    found = rekognition.detect_labels(Image={"Bytes": blank(300, 200)})
     assert found["LabelModelVersion"].startswith("opencv-4.")
     assert [label["Name"] for label in found["Labels"]] == []
-    everything = rekognition.detect_labels(Image={"Bytes": blank(300, 200)}, MinConfidence=0, MaxLabels=1)
-    assert len(everything["Labels"]) <= 1
 
 
 ODD = {
