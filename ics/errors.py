@@ -44,6 +44,7 @@ IcsError
 ├── InvalidCapture          a line of a capture file is not what SageMaker writes
 ├── InvalidArtifact         a model folder is not what its model.json says
 ├── TableUnavailable        DynamoDB did not answer, after retries, or refused
+├── InvalidLabels           a line of a file of truth labels cannot be understood; names the line
 ├── InvalidPrices           a price list lacks a price, or has one that is none
 ├── InvalidDefinition       a state machine's definition is not one whose cost `ics plan` can predict
 └── NotReconciled           planned differs from accepted + uncertain + flagged + failed
@@ -242,6 +243,14 @@ class InvalidArtifact(IcsError):
 
 class TableUnavailable(IcsError):
     """DynamoDB did not answer, after retries, or refused."""
+
+
+class InvalidLabels(IcsError):
+    """A line of a file of truth labels cannot be understood."""
+
+    def __init__(self, line: int, problem: str) -> None:
+        super().__init__(f"line {line}: {problem}")
+        self.line = line
 
 
 class InvalidPrices(IcsError):

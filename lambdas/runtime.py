@@ -61,6 +61,11 @@ class Settings:
     max_pixels: int = 64_000_000
     log_level: str = "INFO"
 
+    def at_once(self, model: str) -> int:
+        """How many batches of a run with this model are worked on at once."""
+        own = self.models[model].max_concurrency
+        return min(own, self.max_concurrency) if own else self.max_concurrency
+
 
 def settings_from(environ: Mapping[str, str]) -> Settings:
     """Parse environment variables.

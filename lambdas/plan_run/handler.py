@@ -47,7 +47,7 @@ def handler(event: Mapping[str, Any], context: Context) -> dict[str, Any]:
         "batches": batches,
         "left": batches,
         "told": False,
-        "max_concurrency": min(config.max_concurrency, model.max_concurrency or config.max_concurrency),
+        "max_concurrency": config.at_once(request.model),
         "plan": {"bucket": config.working_bucket, "key": paths.plan(run)},
     }
     write_working(paths.record(run), dump_line(answer))

@@ -54,7 +54,8 @@ def resume(name: str, execution: str) -> dict[str, Any]:
         "left": len(left),
         "told": summary is not None and not left and not summary["failed"],
         "counted": {one: summary[one] for one in ("planned", *DECISIONS)} if summary else {},
-        "max_concurrency": config.max_concurrency,
+        "classify": config.models[record["model"]].classify,
+        "max_concurrency": config.at_once(record["model"]),
         "plan": {"bucket": config.working_bucket, "key": paths.plan(run, attempt)},
     }
 

@@ -27,7 +27,8 @@ _decoding = threading.Lock()
 def read_prepared(refs: Iterable[ImageRef], spec: InputSpec | None) -> list[tuple[ImageRef, bytes | ImageError]]:
     """Each image, in order, as read (with its etag), and its prepared bytes, or what is wrong with it.
 
-    Without a `spec` it is prepared as a photograph. Members of a shard are read in one request, from the first one's first byte to the last one's last.
+    Without a `spec` it is prepared as a photograph. Members of a shard are read in one request, from the first one's
+    first byte to the last one's last.
     """
     refs = list(refs)
     members = {place: ref for place, ref in enumerate(refs) if ref.member and not ref.fault}
