@@ -33,6 +33,7 @@ class Deployment:
     working_bucket: str
     table: str
     alert_topic: str
+    mail_topic: str
     state_machine: str
     models: tuple[str, ...]
     endpoints: tuple[str, ...]
@@ -141,6 +142,7 @@ def connect(name: str, state: Path) -> Deployment:
         working_bucket=outputs["WorkingBucketName"],
         table=outputs["TableName"],
         alert_topic=outputs["AlertTopicArn"],
+        mail_topic=outputs["MailTopicArn"],
         state_machine=outputs["StateMachineArn"],
         models=tuple(outputs["Models"].split(",")),
         endpoints=tuple(name for name in outputs["Endpoints"].split(",") if name != "none"),

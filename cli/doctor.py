@@ -217,11 +217,14 @@ def subscriptions(config: DeployConfig, client: Client) -> Iterator[Check]:
         yield Check("subscriptions", "warning", "nobody is told", "add alert_emails to the environment's TOML")
         return
     described = client("cloudformation").describe_stacks(StackName=f"ics-{config.environment}-data")["Stacks"][0]
-    topic = next(one["OutputValue"] for one in described["Outputs"] if one["OutputKey"] == "AlertTopicArn")
-    pages = client("sns").get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
+    topics = [
+        one["OutputValue"] for one in described["Outputs"] if one["OutputKey"] in ("AlertTopicArn", "MailTopicArn")
+    ]
+    lists = client("sns").get_paginator("list_subscriptions_by_topic")
     there = {
         (one["Protocol"], one["Endpoint"].rpartition(":")[2] if one["Protocol"] == "sqs" else one["Endpoint"]): one
-        for page in pages
+        for topic in topics
+        for page in lists.paginate(TopicArn=topic)
         for one in page["Subscriptions"]
     }
     for protocol, endpoint in wanted:

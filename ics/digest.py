@@ -83,7 +83,11 @@ def shown(confidence: float) -> str:
 
 def subject(environment: str, summary: Mapping[str, Any]) -> str:
     """One line that says how the run ended and how many images need a person: ASCII, at most 100 characters."""
-    text = f"[ICS {environment}] {summary['status']}: {_headline(summary)}, run {summary['run']}"
+    return one_line_subject(f"[ICS {environment}] {summary['status']}: {_headline(summary)}, run {summary['run']}")
+
+
+def one_line_subject(text: str) -> str:
+    """Text as SNS takes it for a subject: ASCII without line breaks, at most 100 characters."""
     text = "".join(char if " " <= char <= "~" else "?" for char in " ".join(text.split()))
     return text if len(text) <= MAX_SUBJECT else text[: MAX_SUBJECT - 3] + "..."
 
@@ -92,7 +96,7 @@ def text(environment: str, summary: Mapping[str, Any]) -> str:
     """The e-mail: which run, how many, the worst images and why, and where to look."""
     lines = [f"ICS {environment}: run {summary['run']} {summary['status']}", ""]
     if summary["error"]:
-        lines += [f"{summary['error']}: {_printable(str(summary['cause']), _MAX_CAUSE)}", ""]
+        lines += [f"{summary['error']}: {printable(str(summary['cause']), _MAX_CAUSE)}", ""]
     if summary["planned"]:
         lines += [
             f"  model      {summary['model']}, threshold {summary['threshold']:g}, mode {summary['mode']}",
@@ -157,10 +161,10 @@ def _image_line(row: Mapping[str, Any]) -> str:
     else:
         why = f"threshold {row['threshold']:g}" if row["reason"] == "BelowThreshold" else row["reason"]
         said = f"{row['decision']}: {row['label']!r} at {shown(row['confidence'])}, {why}"
-    return f"  {said}\n      {_printable(row['s3_uri'], _MAX_URI)}"
+    return f"  {said}\n      {printable(row['s3_uri'], _MAX_URI)}"
 
 
-def _printable(text: str, longest: int) -> str:
+def printable(text: str, longest: int) -> str:
     """Text as one line that no key, however odd, can forge: what does not print is escaped, what is long is cut."""
     line = text if text.isprintable() else text.encode("unicode_escape").decode()
     return line if len(line) <= longest else line[: longest - 3] + "..."

@@ -43,6 +43,7 @@ IcsError
 ├── InvalidBody             a request to the model server cannot be understood; names the line
 ├── InvalidCapture          a line of a capture file is not what SageMaker writes
 ├── InvalidArtifact         a model folder is not what its model.json says
+├── NotPublished           SNS did not take a message
 ├── TableUnavailable        DynamoDB did not answer, after retries, or refused
 ├── InvalidLabels           a line of a file of truth labels cannot be understood; names the line
 ├── InvalidPrices           a price list lacks a price, or has one that is none
@@ -239,6 +240,10 @@ class InvalidCapture(IcsError):
 
 class InvalidArtifact(IcsError):
     """A model folder is not what its model.json says."""
+
+
+class NotPublished(IcsError):
+    """SNS did not take a message, or did not answer."""
 
 
 class TableUnavailable(IcsError):

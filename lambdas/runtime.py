@@ -53,6 +53,9 @@ class Settings:
     working_bucket: str = ""
     results_bucket: str = ""
     table: str = ""
+    alert_topic: str = ""
+    mail_topic: str = ""
+    mail_queue: str = ""
     models: Mapping[str, ModelSettings] = field(default_factory=dict)
     default_model: str = ""
     threshold: float = DEFAULT_THRESHOLD

@@ -26,7 +26,7 @@ class Dashboard(Construct):
         alarms: RunAlarms,
     ) -> None:
         super().__init__(scope, construct_id)
-        names = [alarm_name(config, runbook) for runbook in (*RUN_RUNBOOKS, "alerts-undelivered")]
+        names = [alarm_name(config, runbook) for runbook in (*RUN_RUNBOOKS, "alerts-undelivered", "mail-stuck")]
         names += [alarm_name(config, "alerts-unread", queue) for queue in config.alert_queues]
         for model, settings in config.endpoints.items():
             watched = [name for name in ENDPOINT_RUNBOOKS if name != "capture-stopped" or settings.capture_percent]

@@ -10,11 +10,17 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+<<<<<<< HEAD
+=======
+from ics.artifact import load_spec
+from stacks.alerts import Alerts
+>>>>>>> e6b9353 (Watched labels are told at once, and e-mail is never more than five mails a minute: what waits is merged, nothing is mailed twice)
 from stacks.buckets import Buckets
 from stacks.classifiers import classifiers, models_setting
 from stacks.config import ONE_CPU, DeployConfig
 from stacks.function import function
-from stacks.rights import read, tag, write
+from stacks.rights import publish, read, tag, write
+from stacks.table import on_table
 
 
 class Functions(Construct):
@@ -24,7 +30,13 @@ class Functions(Construct):
     """
 
     def __init__(
-        self, scope: Construct, construct_id: str, config: DeployConfig, buckets: Buckets, table: dynamodb.ITable
+        self,
+        scope: Construct,
+        construct_id: str,
+        config: DeployConfig,
+        buckets: Buckets,
+        table: dynamodb.ITable,
+        alerts: Alerts,
     ) -> None:
         super().__init__(scope, construct_id)
         self.config = config
@@ -34,7 +46,12 @@ class Functions(Construct):
             "WORKING_BUCKET": buckets.working.bucket_name,
             "RESULTS_BUCKET": buckets.results.bucket_name,
             "TABLE": table.table_name,
+<<<<<<< HEAD
             "MODELS": models_setting(config, config.models),
+=======
+            "ALERT_TOPIC": alerts.topic.topic_arn,
+            "MODELS": models_setting(config),
+>>>>>>> e6b9353 (Watched labels are told at once, and e-mail is never more than five mails a minute: what waits is merged, nothing is mailed twice)
             "DEFAULT_MODEL": config.default_model,
             "THRESHOLD": str(config.threshold),
             "BATCH_SOURCE_BYTES": str(config.batch_source_bytes),
@@ -72,13 +89,15 @@ class Functions(Construct):
             "FilterLowConfidence",
             seconds=11,
             memory=512,
-            settings="WORKING_BUCKET RESULTS_BUCKET",
+            settings="ENVIRONMENT WORKING_BUCKET RESULTS_BUCKET TABLE ALERT_TOPIC",
             rights=[
                 *read_runs,
                 *write_runs,
                 *write_rows,
                 *write(buckets.results, "quarantine/*"),
                 *(right for source in sources for right in tag(source)),
+                on_table(table, "GetItem", "PutItem"),
+                *publish(alerts.topic, alerts.key),
             ],
         )
         self._add(

@@ -12,6 +12,7 @@ from stacks.classify_images import ClassifyImages
 from stacks.config import DeployConfig
 from stacks.dashboard import Dashboard
 from stacks.functions import Functions
+from stacks.mail import Mail
 from stacks.run_alarms import RunAlarms
 
 
@@ -30,7 +31,7 @@ class PipelineStack(cdk.Stack):
         **properties: Any,
     ) -> None:
         super().__init__(scope, construct_id, **properties)
-        functions = Functions(self, "Functions", config, buckets, table)
+        functions = Functions(self, "Functions", config, buckets, table, alerts)
         classify_images = ClassifyImages(
             self,
             "ClassifyImages",
@@ -39,6 +40,7 @@ class PipelineStack(cdk.Stack):
             working=buckets.working,
             alerts=alerts,
         )
+        mail = Mail(self, "Mail", config, alerts=alerts, table=table)
         alarms = RunAlarms(
             self,
             "Alarms",
@@ -46,7 +48,11 @@ class PipelineStack(cdk.Stack):
             alerts.topic,
             state_machine=classify_images.state_machine,
             state_machine_log=classify_images.log,
+<<<<<<< HEAD
             functions=functions.all,
+=======
+            functions=functions.by_state | {"PaceMail": mail.function},
+>>>>>>> e6b9353 (Watched labels are told at once, and e-mail is never more than five mails a minute: what waits is merged, nothing is mailed twice)
         )
         Dashboard(self, "Dashboard", config, state_machine=classify_images.state_machine, alarms=alarms)
         for key, value in {

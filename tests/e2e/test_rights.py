@@ -38,7 +38,7 @@ NO_BUCKET = "arn:aws:s3:::no-such-bucket-of-ours"
 def names(deployment: Deployment) -> dict[str, str]:
     """The names that the templates know, by the physical names of the deployed buckets, topics, keys and roles."""
     cloudformation = deployment.session.client("cloudformation", endpoint_url=deployment.endpoint_url)
-    kinds = ("AWS::S3::Bucket", "AWS::SNS::Topic", "AWS::KMS::Key", "AWS::IAM::Role")
+    kinds = ("AWS::S3::Bucket", "AWS::SNS::Topic", "AWS::SQS::Queue", "AWS::KMS::Key", "AWS::IAM::Role")
     return {
         re.split("[:/]", resource["PhysicalResourceId"])[-1]: rights_of("local").name(resource["LogicalResourceId"])
         for stack in ("data", "model", "pipeline")

@@ -6,7 +6,7 @@ import re
 from stacks.config import load_config
 from tests.infrastructure.templates import ROOT
 
-OF_RUNS = {"run-ended-early", "run-untold", "function-errors", "function-throttles", "alerts-undelivered"}
+OF_RUNS = {"run-ended-early", "run-untold", "function-errors", "function-throttles", "alerts-undelivered", "mail-stuck"}
 OF_AN_ENDPOINT = {"endpoint-errors", "endpoint-latency", "endpoint-disk", "endpoint-memory", "capture-stopped"}
 OF_A_QUEUE = {"alerts-unread"}
 
@@ -31,7 +31,7 @@ def expected_names(assembly):
 def test_every_alarm_is_there_and_tells_the_topic(assembly):
     alarms = {alarm["AlarmName"]: alarm for alarm in alarms_of(assembly)}
     assert set(alarms) == expected_names(assembly)
-    (topic,) = assembly.data.of("SNS::Topic")
+    topic = assembly.data.body["Outputs"]["AlertTopicArn"]["Value"]["Ref"]
     exports = {
         output["Export"]["Name"]: output["Value"]
         for output in assembly.data.body["Outputs"].values()

@@ -27,16 +27,22 @@ CLASSIFIERS = {"endpoint": "classify_image", "lambda": "classify_in_lambda", "re
 SETTINGS = {
     "PlanRun": "WORKING_BUCKET RESULTS_BUCKET MODELS DEFAULT_MODEL THRESHOLD BATCH_SOURCE_BYTES MAX_CONCURRENCY",
     "SerializeImageData": "WORKING_BUCKET RESULTS_BUCKET MODELS MAX_PIXELS",
+<<<<<<< HEAD
     "classify_image": "WORKING_BUCKET MODELS",
     "classify_in_lambda": "WORKING_BUCKET",
     "classify_with_rekognition": "WORKING_BUCKET MODELS",
     "FilterLowConfidence": "WORKING_BUCKET RESULTS_BUCKET",
+=======
+    "ClassifyImage": "WORKING_BUCKET MODELS",
+    "FilterLowConfidence": "ENVIRONMENT WORKING_BUCKET RESULTS_BUCKET TABLE ALERT_TOPIC",
+>>>>>>> e6b9353 (Watched labels are told at once, and e-mail is never more than five mails a minute: what waits is merged, nothing is mailed twice)
     "RecordFailure": "WORKING_BUCKET RESULTS_BUCKET",
     "SummarizeRun": "ENVIRONMENT WORKING_BUCKET RESULTS_BUCKET",
 }
 READ = {"s3:ListBucket", "s3:GetObject"}
 WRITE = {"s3:PutObject"}
 TAG = {f"s3:{does}Object{what}Tagging" for does in ("Get", "Put") for what in ("", "Version")}
+PUBLISH = {"topic": {"sns:Publish"}, "key": {"kms:Decrypt", "kms:GenerateDataKey"}}
 # What each function may do, by the place: `bucket` is the bucket itself, `bucket/keys` its objects.
 RIGHTS = {
     "PlanRun": {
@@ -78,6 +84,8 @@ RIGHTS = {
         "results/quarantine/*": WRITE,
         "images": {"s3:ListBucket"},
         "images/*": TAG,
+        "table": {"dynamodb:GetItem", "dynamodb:PutItem"},
+        **PUBLISH,
     },
     "RecordFailure": {
         "working": {"s3:ListBucket"},
@@ -92,6 +100,24 @@ RIGHTS = {
         "results/results/*": WRITE | {"s3:GetObject"},
         "results/runs/*": WRITE,
     },
+}
+
+# Functions that no state of the state machine invokes, by folder: what each is told, and what it may do.
+BESIDE = {
+    "pace_mail": (
+        "TABLE MAIL_TOPIC MAIL_QUEUE",
+        {
+            "outgoing": {
+                "sqs:ChangeMessageVisibility",
+                "sqs:DeleteMessage",
+                "sqs:GetQueueAttributes",
+                "sqs:ReceiveMessage",
+            },
+            "table": {"dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:PutItem"},
+            "mail": {"sns:Publish"},
+            "key": PUBLISH["key"],
+        },
+    ),
 }
 
 # Allowed on every resource, because the service knows no narrower one (Service Authorization Reference); SageMaker's
@@ -138,7 +164,11 @@ def places(assembly):
         assembly.data.body["Outputs"][f"{word.title()}BucketName"]["Value"]["Ref"]: word
         for word in ("images", "results", "working")
     }
-    words |= dict.fromkeys(assembly.data.of("SNS::Topic"), "topic") | dict.fromkeys(assembly.data.of("KMS::Key"), "key")
+    outputs = assembly.data.body["Outputs"]
+    words |= {outputs["AlertTopicArn"]["Value"]["Ref"]: "topic", outputs["MailTopicArn"]["Value"]["Ref"]: "mail"}
+    words |= dict.fromkeys(assembly.data.of("KMS::Key"), "key")
+    words |= dict.fromkeys(assembly.data.of("DynamoDB::Table"), "table")
+    words |= {one: "outgoing" for one, queue in assembly.data.of("SQS::Queue").items() if "RedrivePolicy" in queue}
     words |= dict.fromkeys(assembly.pipeline.of("StepFunctions::StateMachine"), "state machine")
     for logical_id, function in assembly.pipeline.of("Lambda::Function").items():
         words[logical_id] = function["FunctionName"]
@@ -163,6 +193,11 @@ def place(assembly):
     return places(assembly)
 
 
+def functions_of(assembly):
+    """The folders of the functions, with the settings and the rights of each."""
+    return {folder: (SETTINGS[state], RIGHTS[state]) for state, folder in FOLDERS.items()} | BESIDE
+
+
 def granted(statements, place):
     """All allowed actions, by the place they are allowed on."""
     rights = {}
@@ -176,10 +211,18 @@ def granted(statements, place):
 def test_each_function_runs_its_own_handler_with_only_its_settings(assembly):
     functions = {item["FunctionName"]: item for item in assembly.pipeline.of("Lambda::Function").values()}
     expected = functions_of(assembly)
+<<<<<<< HEAD
     assert functions.keys() == expected.keys()
     for name, (folder, where) in expected.items():
         assert functions[name]["Handler"] == f"lambdas.{folder}.handler.handler"
         assert set(functions[name]["Environment"]["Variables"]) == {*SETTINGS[where].split(), "LOG_LEVEL"}
+=======
+    assert len(functions) == len(expected)
+    for folder, (settings, _) in expected.items():
+        function = functions[f"ics-{assembly.environment}-{folder.replace('_', '-')}"]
+        assert function["Handler"] == f"lambdas.{folder}.handler.handler"
+        assert set(function["Environment"]["Variables"]) == {*settings.split(), "LOG_LEVEL"}
+>>>>>>> e6b9353 (Watched labels are told at once, and e-mail is never more than five mails a minute: what waits is merged, nothing is mailed twice)
 
 
 def test_the_models_setting_says_what_the_artifacts_say(assembly):
@@ -212,8 +255,13 @@ def test_each_function_has_a_role_of_its_own_with_exactly_its_rights(assembly, p
         role = roles[role_id]
         assert "ManagedPolicyArns" not in role
         (policy,) = role["Policies"]
+<<<<<<< HEAD
         (_, where) = functions_of(assembly)[function["FunctionName"]]
         expected = dict(RIGHTS[where])
+=======
+        folder = function["Handler"].split(".")[1]
+        expected = dict(functions_of(assembly)[folder][1])
+>>>>>>> e6b9353 (Watched labels are told at once, and e-mail is never more than five mails a minute: what waits is merged, nothing is mailed twice)
         if "endpoint" in expected:
             here = "arn:<AWS::Partition>:sagemaker:<AWS::Region>:<AWS::AccountId>"
             config, invoke = load_config(assembly.environment), expected.pop("endpoint")
@@ -299,11 +347,17 @@ def test_a_function_times_out_no_later_than_its_state(assembly):
         for state in found
         if state not in classify
     }
+<<<<<<< HEAD
     assert set(allowed) == set(FOLDERS)
     allowed |= dict.fromkeys(CLASSIFIERS.values(), *(state["TimeoutSeconds"] for state in classify))
     for function in assembly.pipeline.of("Lambda::Function").values():
         (_, where) = functions_of(assembly)[function["FunctionName"]]
         assert function["Timeout"] <= allowed[where], where
+=======
+    assert set(allowed) == set(FOLDERS)  # the other functions are no states'
+    for state, seconds in allowed.items():
+        assert timeouts[FOLDERS[state]] <= seconds, state
+>>>>>>> e6b9353 (Watched labels are told at once, and e-mail is never more than five mails a minute: what waits is merged, nothing is mailed twice)
 
 
 def test_every_log_group_expires_and_execution_data_is_not_logged(assembly):
