@@ -19,14 +19,16 @@ def build(app: cdk.App, config: DeployConfig) -> None:
     keep = config.removal == "retain"
 
     data = DataStack(app, f"{prefix}-data", config, env=target, termination_protection=keep)
-    model = ModelStack(
-        app, f"{prefix}-model", config, env=target, results=data.buckets.results, topic=data.alerts.topic
-    )
     pipeline = PipelineStack(
         app, f"{prefix}-pipeline", config, env=target, buckets=data.buckets, table=data.table, alerts=data.alerts
     )
-    pipeline.add_stack_dependency(model)  # a run needs its model's endpoint, which it knows by its computed name
-    for stack in (data, model, pipeline):
+    stacks: list[cdk.Stack] = [data, pipeline]
+    if config.endpoints:  # CloudFormation takes no stack without a resource
+        results, topic = data.buckets.results, data.alerts.topic
+        model = ModelStack(app, f"{prefix}-model", config, env=target, results=results, topic=topic)
+        pipeline.add_stack_dependency(model)  # a run needs its model's endpoint, which it knows by its computed name
+        stacks.append(model)
+    for stack in stacks:
         acknowledge(stack, {"W3005": "the CDK says a dependency twice, by reference and DependsOn: no fault"})
 
 

@@ -33,8 +33,10 @@ class Deployment:
     working_bucket: str
     table: str
     alert_topic: str
+    mail_topic: str
     state_machine: str
     models: tuple[str, ...]
+    endpoints: tuple[str, ...]
     reviewer_role: str
     training_role: str | None = None
     upload_queue: str | None = None
@@ -147,8 +149,10 @@ def connect(name: str, state: Path) -> Deployment:
         working_bucket=outputs["WorkingBucketName"],
         table=outputs["TableName"],
         alert_topic=outputs["AlertTopicArn"],
+        mail_topic=outputs["MailTopicArn"],
         state_machine=outputs["StateMachineArn"],
         models=tuple(outputs["Models"].split(",")),
+        endpoints=tuple(name for name in outputs["Endpoints"].split(",") if name != "none"),
         reviewer_role=outputs["ReviewerRoleArn"],
         training_role=outputs.get("TrainingRoleArn"),
         upload_queue=outputs.get("UploadQueueUrl"),

@@ -173,7 +173,8 @@ def stacks(config: DeployConfig, client: Client) -> Iterator[Check]:
     """Whether each of the environment's stacks is deployed, and its last deployment went well."""
     deploy = "ics up" if config.environment == LOCAL else f"make deploy ENV={config.environment}"
     formation = client("cloudformation")
-    for name in (f"ics-{config.environment}-{stack}" for stack in STACKS):
+    stacks = [stack for stack in STACKS if stack != "model" or config.endpoints]
+    for name in (f"ics-{config.environment}-{stack}" for stack in stacks):
         try:
             status = formation.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"]
         except ClientError as error:
@@ -192,7 +193,7 @@ def stacks(config: DeployConfig, client: Client) -> Iterator[Check]:
 def endpoints(config: DeployConfig, client: Client) -> Iterator[Check]:
     """Whether each model's endpoint answers."""
     sagemaker = client("sagemaker")
-    for name in map(config.endpoint_name, config.models):
+    for name in map(config.endpoint_name, config.endpoints):
         try:
             status = sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"]
         except ClientError as error:
@@ -238,11 +239,14 @@ def subscriptions(config: DeployConfig, client: Client) -> Iterator[Check]:
         yield Check("subscriptions", "warning", "nobody is told", "add alert_emails to the environment's TOML")
         return
     described = client("cloudformation").describe_stacks(StackName=f"ics-{config.environment}-data")["Stacks"][0]
-    topic = next(one["OutputValue"] for one in described["Outputs"] if one["OutputKey"] == "AlertTopicArn")
-    pages = client("sns").get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
+    topics = [
+        one["OutputValue"] for one in described["Outputs"] if one["OutputKey"] in ("AlertTopicArn", "MailTopicArn")
+    ]
+    lists = client("sns").get_paginator("list_subscriptions_by_topic")
     there = {
         (one["Protocol"], one["Endpoint"].rpartition(":")[2] if one["Protocol"] == "sqs" else one["Endpoint"]): one
-        for page in pages
+        for topic in topics
+        for page in lists.paginate(TopicArn=topic)
         for one in page["Subscriptions"]
     }
     for protocol, endpoint in wanted:
@@ -268,7 +272,7 @@ def lambda_quota(config: DeployConfig, client: Client) -> Check:
 def sagemaker_quotas(config: DeployConfig, client: Client) -> Iterator[Check]:
     """Whether the account may have as many instances of each type as the environment's endpoints want."""
     wanted: Counter[str] = Counter()
-    for model in config.models.values():
+    for model in config.endpoints.values():
         wanted[model.instance_type] += model.instance_count
     pages = client("service-quotas").get_paginator("list_service_quotas").paginate(ServiceCode="sagemaker")
     quotas: Mapping[str, float] = {one["QuotaName"]: one["Value"] for page in pages for one in page["Quotas"]}

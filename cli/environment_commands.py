@@ -42,10 +42,10 @@ def status(env: Env = LOCAL, json_: Json = False) -> None:
     Example: `ics status --env dev`
     """
     deployment = connect(env, state())
-    endpoints = {
-        model: deployment.sagemaker.describe_endpoint(EndpointName=f"ics-{env}-{model}")["EndpointStatus"]
-        for model in deployment.models
-    }
+    models = dict.fromkeys(deployment.models, "without an endpoint")
+    for model in deployment.endpoints:
+        described = deployment.sagemaker.describe_endpoint(EndpointName=f"ics-{env}-{model}")
+        models[model] = described["EndpointStatus"]
     latest = deployment.states.list_executions(stateMachineArn=deployment.state_machine, maxResults=5)["executions"]
     found = {
         "environment": env,
@@ -53,7 +53,7 @@ def status(env: Env = LOCAL, json_: Json = False) -> None:
         "images": f"s3://{deployment.images_bucket}",
         "results": f"s3://{deployment.results_bucket}",
         "state_machine": deployment.state_machine,
-        "models": endpoints,
+        "models": models,
         "runs": [{"run": one["name"], "status": one["status"]} for one in latest],
     }
     if json_:
@@ -65,7 +65,7 @@ def status(env: Env = LOCAL, json_: Json = False) -> None:
             "endpoint": [deployment.endpoint_url or "AWS"],
             "images": [f"s3://{deployment.images_bucket}"],
             "results": [f"s3://{deployment.results_bucket}"],
-            "models": [f"{model} {endpoint}" for model, endpoint in endpoints.items()],
+            "models": [f"{model} {status_}" for model, status_ in models.items()],
             "latest runs": [f"{one['name']} {one['status']}" for one in latest] or ["none yet"],
         }
     )

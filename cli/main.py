@@ -4,6 +4,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from cli import (
     environment_commands,
+    export_command,
     model_commands,
     plan_command,
     policy_commands,
@@ -20,7 +21,7 @@ from cli import (
 )
 from cli.deployment import EnvironmentUnavailable
 from cli.options import app
-from ics.errors import InvalidArtifact, InvalidDefinition, InvalidPrices, RequestError
+from ics.errors import InvalidArtifact, InvalidDefinition, InvalidLabels, InvalidPrices, RequestError
 from local import control, deploy
 from stacks.config import ConfigError
 
@@ -30,6 +31,7 @@ COMMANDS = (
     result_commands,
     plan_command,
     shard_command,
+    export_command,
     model_commands,
     policy_commands,
     quarantine_commands,
@@ -54,7 +56,7 @@ def main() -> None:
         quarantine.QuarantineError,
     ) as error:
         show.problem(str(error))
-    except (RequestError, InvalidPrices, InvalidDefinition) as error:
+    except (RequestError, InvalidLabels, InvalidPrices, InvalidDefinition) as error:
         show.problem(f"{type(error).__name__}: {error}")
     except (BotoCoreError, ClientError) as error:
         show.problem(f"AWS: {error}")

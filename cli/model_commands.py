@@ -14,7 +14,7 @@ from cli.options import Env, Json, app, print_json
 from cli.outcome import progress
 from cli.training_commands import artifact
 from ics.artifact import load_spec, spec_to_json
-from stacks.config import load_config
+from stacks.config import RekognitionModel, load_config
 from training.data import DataError
 from training.recipe import RecipeError, recipe_names
 
@@ -44,10 +44,17 @@ def list_(env: Env = LOCAL, json_: Json = False) -> None:
     Example: `ics model list --env dev`
     """
     config = load_config(env)
-    found = {name: load_spec(ROOT / one.artifact) for name, one in config.models.items()}
+    found = {name: load_spec(folder) for name, folder in config.artifacts.items()}
+    asked = {name: model for name, model in config.models.items() if isinstance(model, RekognitionModel)}
     if json_:
-        print_json([{**spec_to_json(spec), "name": name, "default": name == config.default_model}
-                    for name, spec in found.items()])  # fmt: skip
+        own = [(name, {**spec_to_json(spec), "name": name}) for name, spec in found.items()]
+        others = [(name, {"name": name, **dataclasses.asdict(model)}) for name, model in asked.items()]
+        print_json(
+            [
+                {**fields, "backend": config.models[name].backend, "default": name == config.default_model}
+                for name, fields in own + others
+            ]
+        )
         return
     for name, spec in found.items():
         taken = spec.input
@@ -55,10 +62,23 @@ def list_(env: Env = LOCAL, json_: Json = False) -> None:
         labels = ("" if spec.kind == "text" else ", ").join(spec.labels)
         show.facts(
             {
-                name: [f"{spec.kind}, version {spec.version[:12]}" + ", default" * (name == config.default_model)],
-                "  reads": [f"{taken.width} x {taken.height} {taken.colour}, {config.models[name].artifact}"],
+                name: [
+                    f"{spec.kind}, backend {config.models[name].backend}, version {spec.version[:12]}"
+                    + ", default" * (name == config.default_model)
+                ],
+                "  reads": [
+                    f"{taken.width} x {taken.height} {taken.colour}, {config.artifacts[name].relative_to(ROOT)}"
+                ],
                 f"  {kinds}": [f"{len(spec.labels)}: {labels if len(labels) <= 60 else labels[:59] + '…'}"],
                 "  figures": [show.figures(spec.metrics)],
+            }
+        )
+    for name, model_ in asked.items():
+        what = model_.custom_labels_version_arn or "DetectLabels"
+        show.facts(
+            {
+                name: ["detection, backend rekognition" + ", default" * (name == config.default_model)],
+                "  asks": [f"{what}: up to {model_.max_labels} labels from {model_.min_confidence:g}"],
             }
         )
 

@@ -9,6 +9,7 @@ from cli.deployment import LOCAL, Deployment
 from cli.options import env_option, print_json, state
 from ics import digest
 from local import outbox
+from stacks.config import load_config
 
 
 def finish(deployment: Deployment, run: str, json_: bool) -> int:
@@ -78,18 +79,21 @@ def every(deployment: Deployment) -> float:
 
 
 def sent(deployment: Deployment, run: str | None = None) -> list[dict[str, Any]]:
-    """The alerts, of one run or of all: locally what was delivered, on AWS what the summaries say was."""
-    if deployment.name == LOCAL:
+    """The alerts, of one run or of all: of all locally what was mailed, else what the summaries say was published.
+
+    A mail may be of several alerts, and minutes late; so a run's own is never looked for among them.
+    """
+    if run is None and deployment.name == LOCAL:
         return [
             {"at": one.at, "to": one.endpoint, "subject": one.subject or "", "message": one.message}
             for one in outbox.read(state())
-            if run is None or run in one.message
         ]
+    to = ", ".join(load_config(deployment.name).alert_emails) or deployment.alert_topic
     found = [runs.summary(deployment, run)] if run else runs.summaries(deployment)
     return [
         {
             "at": one["finished"],
-            "to": deployment.alert_topic,
+            "to": to,
             "subject": digest.subject(deployment.name, one),
             "message": digest.text(deployment.name, one),
         }

@@ -167,8 +167,13 @@ def _images(source: str, env: str, *, manifest: bool) -> Sized:
         raise (SourceNotFound if missing else SourceForbidden)(f"{source}: {error}") from error
 
 
-def _sent_bytes(spec: InputSpec) -> int:
-    """Bytes of an image's line to the model: base64 of a PNG (at most a byte a channel) or JPEG (about one a pixel)."""
+def _sent_bytes(spec: InputSpec | None) -> int:
+    """Bytes of an image's line to the model: base64 of a PNG (at most a byte a channel) or JPEG (about one a pixel).
+
+    A photograph of two megapixels, as Rekognition gets it, takes half a megabyte.
+    """
+    if spec is None:
+        return 100 + 500_000 * 4 // 3
     pixels = spec.width * spec.height
     channels = 3 if spec.colour == "rgb" and max(spec.width, spec.height) <= 64 else 1
     return 100 + pixels * channels * 4 // 3

@@ -8,7 +8,7 @@ import typer
 from botocore.exceptions import ClientError
 
 from cli import show
-from cli.deployment import LOCAL, ROOT, Deployment, connect
+from cli.deployment import LOCAL, Deployment, connect
 from cli.options import Env, Json, app, print_json, state
 from ics import paths
 from ics.artifact import load_spec
@@ -96,12 +96,13 @@ def read(deployment: Deployment) -> bytes | None:
 def unanswered(file: PolicyFile, env: str) -> list[str]:
     """The labels with rules that no model of the environment can answer, by their keys: misspelt, most likely.
 
-    A text model answers whatever it reads, so that no label is out of its reach.
+    A text model answers whatever it reads, and Rekognition's labels are thousands, so that none is out of their reach.
     """
-    labels: dict[str, set[str]] = {}
-    open_: set[str] = set()
-    for name, model in load_config(env).models.items():
-        spec = load_spec(ROOT / model.artifact)
+    config = load_config(env)
+    labels: dict[str, set[str]] = {name: set() for name in config.models}
+    open_ = config.models.keys() - config.artifacts.keys()
+    for name, folder in config.artifacts.items():
+        spec = load_spec(folder)
         labels[name] = set(spec.labels)
         if spec.kind == "text":
             open_.add(name)

@@ -2,16 +2,21 @@
 
 import json
 import sys
-from typing import Annotated
+from collections.abc import Iterable
+from itertools import count
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any
 
 import typer
+from botocore.exceptions import ClientError
 
 from cli import logs as log_lines
 from cli import runs as all_runs
 from cli import show
-from cli.deployment import LOCAL, connect
+from cli.deployment import LOCAL, Deployment, connect
 from cli.options import Env, Json, Run, app, print_json, state
 from cli.outcome import no_summary, sent
+from cli.pictures import content_of, with_boxes
 
 
 @app.command()
@@ -35,6 +40,9 @@ def runs(
 def results(
     run: Run,
     jsonl: Annotated[bool, typer.Option("--jsonl", help="Print the rows as JSON Lines, nothing else.")] = False,
+    boxes: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Also write each picture that has boxes there, with them drawn.")
+    ] = None,
     env: Env = LOCAL,
 ) -> None:
     """Show a run's images, those that need a person first.
@@ -47,6 +55,8 @@ def results(
     if summary is None:
         no_summary(execution)
         raise typer.Exit(2 if execution["status"] == "RUNNING" else 1)
+    if boxes is not None:
+        _draw_boxes(deployment, all_runs.rows(deployment, summary), boxes)
     if jsonl:
         for row in all_runs.rows(deployment, summary):
             sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
@@ -55,6 +65,23 @@ def results(
         show.images(all_runs.worst_first(all_runs.rows(deployment, summary)), limit=None)
         show.counts(summary)
     show.outcome(summary)
+
+
+def _draw_boxes(deployment: Deployment, rows: Iterable[dict[str, Any]], folder: Path) -> None:
+    """Write the pictures of the rows that have boxes; equal names are numbered, what cannot be read is said."""
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn: set[str] = set()
+    for row in (row for row in rows if row["boxes"]):
+        try:
+            picture = with_boxes(content_of(deployment, row), row["boxes"])
+        except (ClientError, OSError) as error:
+            show.problem(f"{row['s3_uri']} cannot be drawn: {error}")
+            continue
+        stem = PurePosixPath(row["s3_uri"]).stem
+        name = next(name for name in (stem, *(f"{stem}-{n}" for n in count(2))) if name not in drawn)
+        drawn.add(name)
+        (folder / f"{name}.jpg").write_bytes(picture)
+    show.err.print(f"{len(drawn):,} pictures with boxes are in {folder}", soft_wrap=True)
 
 
 @app.command()

@@ -163,6 +163,8 @@ def forecast(found: Forecast, model: str, prices: Prices, times: Times, other: f
     )
     table.add_row("S3", f"{found.cost['s3']:,.4f}", f"{s3['get']:,} GET, {s3['put']:,} PUT, {s3['list']:,} LIST")
     table.add_row("SNS, logs", f"{found.cost['sns'] + found.cost['logs']:,.4f}", "the alert, three log lines a batch")
+    if "rekognition" in found.cost:
+        table.add_row("Rekognition", f"{found.cost['rekognition']:,.4f}", f"{found.images:,} images")
     endpoint = "price unknown" if found.endpoint_cost is None else f"{found.endpoint_cost:,.4f}"
     table.add_row("endpoint, apart", endpoint, f"{found.endpoint_hours:,.2f} instance-hours while the run lasts")
     out.print(table)

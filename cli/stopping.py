@@ -56,7 +56,7 @@ def stop(deployment: Deployment, run: str, every: float) -> bool:
         return False
     _await_writers(deployment, run, every)
     answer = _summarize(deployment, execution)
-    _tell(deployment, answer["alert"])
+    _tell(deployment, run, answer["alert"])
     return True
 
 
@@ -114,9 +114,9 @@ def _summarize(deployment: Deployment, execution: Mapping[str, Any]) -> dict[str
     return body
 
 
-def _tell(deployment: Deployment, alert: Mapping[str, Any]) -> None:
+def _tell(deployment: Deployment, run: str, alert: Mapping[str, Any]) -> None:
     """Publish the digest as the state NotifyOps does."""
-    texts = ("environment", "status", "mode", "model")
+    texts = ("alert", "environment", "status", "mode", "model")
     deployment.sns.publish(
         TopicArn=deployment.alert_topic,
         Subject=alert["subject"],
@@ -124,7 +124,7 @@ def _tell(deployment: Deployment, alert: Mapping[str, Any]) -> None:
         Message=alert["message"],
         MessageAttributes={
             name: {"DataType": "String" if name in texts else "Number", "StringValue": value}
-            for name, value in alert["attributes"].items()
+            for name, value in {"alert": f"digest/{run}", **alert["attributes"]}.items()
         },
     )
 

@@ -39,9 +39,10 @@ class Synthesized:
         """How many images a batch holds unless the run is large."""
         return int(self.models[model]["batch_images"])
 
-    def input_of(self, model: str) -> InputSpec:
-        """What the model takes."""
-        return input_from_json(self.models[model]["input"])
+    def input_of(self, model: str) -> InputSpec | None:
+        """What the model takes; None where it takes photographs as they are."""
+        taken = self.models[model].get("input")
+        return input_from_json(taken) if taken else None
 
     def chosen(self, model: str | None) -> str:
         """This model, or the environment's default one.
@@ -62,10 +63,19 @@ class Synthesized:
             for name, place in machine["DefinitionSubstitutions"].items()
             if name in set(invoked_by(definition))
         }
-        return Design(definition, functions, int(self.settings["MAX_CONCURRENCY"]), self._endpoint(model))
+        told = self.models[model]
+        (functions["ClassifyImage"],) = (  # which PlanRun chooses by the model
+            _measures(one)
+            for one in _all(self.pipeline, "AWS::Lambda::Function")
+            if one["FunctionName"] == told["classify"]
+        )
+        at_once = int(self.settings["MAX_CONCURRENCY"])
+        at_once = min(at_once, told.get("max_concurrency", at_once))
+        endpoint = self._endpoint(told["endpoint"]) if "endpoint" in told else None
+        backend = "endpoint" if endpoint else "rekognition" if "detection" in told else "lambda"
+        return Design(definition, functions, at_once, endpoint, backend)
 
-    def _endpoint(self, model: str) -> Endpoint:
-        name = self.models[model]["endpoint"]
+    def _endpoint(self, name: str) -> Endpoint:
         (config,) = (
             one["EndpointConfigName"]
             for one in _all(self.model, "AWS::SageMaker::Endpoint")
@@ -94,8 +104,8 @@ def synthesized(environment: str, state: Path) -> Synthesized:
         _synthesize(environment, folder)
         kept.write_text(wanted)
     pipeline, model = (
-        json.loads((folder / f"ics-{environment}-{stack}.template.json").read_text("utf-8"))
-        for stack in ("pipeline", "model")
+        json.loads(template.read_text("utf-8")) if template.is_file() else {"Resources": {}}  # no endpoint, no stack
+        for template in (folder / f"ics-{environment}-{stack}.template.json" for stack in ("pipeline", "model"))
     )
     machine = _only(pipeline, "AWS::StepFunctions::StateMachine")
     logical, _ = machine["DefinitionSubstitutions"]["PlanRun"]["Fn::GetAtt"]
@@ -125,7 +135,8 @@ def _synthesize(environment: str, folder: Path) -> None:
         if ran.returncode:
             said = [line for line in ran.stderr.splitlines() if line.strip()]
             raise deploy.DeployError("\n".join(["environment " + environment + " cannot be synthesized:", *said[-5:]]))
-        folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
         for template in Path(temporary).glob("*.template.json"):
             shutil.copy(template, folder)
 
@@ -140,5 +151,8 @@ def _only(template: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
 
 
 def _function(template: Mapping[str, Any], place: Mapping[str, Any]) -> Function:
-    properties = template["Resources"][place["Fn::GetAtt"][0]]["Properties"]
+    return _measures(template["Resources"][place["Fn::GetAtt"][0]]["Properties"])
+
+
+def _measures(properties: Mapping[str, Any]) -> Function:
     return Function(properties["MemorySize"], properties["Architectures"][0], properties["Timeout"])

@@ -222,9 +222,9 @@ def artifact(model: str, env: str) -> Path:
         return Path(model)
     if model in shipped:
         return ROOT / "models" / model
-    served = load_config(env).models
+    served = load_config(env).artifacts
     if model in served:
-        return ROOT / served[model].artifact
+        return served[model]
     raise typer.BadParameter(
         f"no folder or model {model!r}; models: {', '.join(shipped)}; of {env}: {', '.join(served)}", param_hint="MODEL"
     )

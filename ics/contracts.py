@@ -80,8 +80,10 @@ class Prediction:
 
     One type for three kinds of model: *classification* (label, confidence, alternatives), *text* (`text` is the line
     that was read and also the label, both empty where the model read nothing; `alternatives` are its characters, in
-    order, each with its own confidence; `confidence` is that of the line as a whole) and *detection* (boxes; the label
-    is the surest box's). `model` is the version of the model: the SHA-256 of its graph.
+    order, each with its own confidence; `confidence` is that of the line as a whole) and *detection* (the surest label,
+    empty where nothing was found; the others as `alternatives`; boxes of those that have a place). `model` is the
+    version of the model: the SHA-256 of its graph; Rekognition's own version; the SHA-256 of a Custom Labels version's
+    ARN.
     """
 
     label: str

@@ -29,8 +29,8 @@ class Walk:
 
     @property
     def functions(self) -> list[str]:
-        """The Lambda functions invoked, by the placeholder that the definition has for each; not those of Maps."""
-        return [name for state in self.states.values() for name in _invoked(state)]
+        """The Lambda functions invoked: by the definition's placeholder, or the state's name where a run chooses it."""
+        return [function for name, state in self.states.items() for function in _invoked(name, state)]
 
     @property
     def published(self) -> int:
@@ -72,15 +72,17 @@ def walk(definition: Mapping[str, Any]) -> Walk:
 
 
 def invoked_by(definition: Mapping[str, Any]) -> Iterator[str]:
-    """The functions that a definition invokes on any way, those of its Maps included, by their placeholders."""
-    for state in definition["States"].values():
-        yield from _invoked(state)
+    """The functions that a definition invokes on any way, its Maps included, named as `Walk.functions` names them."""
+    for name, state in definition["States"].items():
+        yield from _invoked(name, state)
         if "ItemProcessor" in state:
             yield from invoked_by(state["ItemProcessor"])
 
 
-def _invoked(state: State) -> Iterator[str]:
-    if state.get("Resource") == _LAMBDA:
+def _invoked(name: str, state: State) -> Iterator[str]:
+    if state.get("Resource") == _LAMBDA and "FunctionName.$" in state["Parameters"]:
+        yield name
+    elif state.get("Resource") == _LAMBDA:
         yield str(state["Parameters"]["FunctionName"]).removeprefix("${").removesuffix("}")
 
 

@@ -24,12 +24,14 @@ ADVICE: Mapping[str, str] = {
     "WatchedLabel": "the routing policy watches this label: look at the image now",
     "Quarantined": "the routing policy hides this label: a reviewer looks, then `ics quarantine release`",
     "NothingRead": "the model read no character: look at the image, whether there is a line on it",
+    "NothingFound": "no label was found: look at the image, or lower min_confidence in the environment",
     "EmptyObject": "the object has zero bytes: upload it again",
     "NotAnImage": "the content is no image, whatever its name says: check who uploaded it",
     "UnsupportedFormat": "the format is not read: convert it to JPEG or PNG",
     "TruncatedImage": "the file ends too early: upload it again",
     "CorruptImage": "the file cannot be decoded: upload it again",
     "TooManyPixels": "larger than the pixel limit: scale it down, or raise max_pixels in the environment",
+    "ImageTooSmall": "fewer than 80 pixels wide or high, or far too long and thin: upload a larger picture",
     "ObjectTooLarge": "too many bytes for one image: scale it down",
     "ObjectNotFound": "deleted between plan and read, or never there: check the source",
     "ObjectChanged": "overwritten during the run: run it again",
@@ -42,13 +44,13 @@ ADVICE: Mapping[str, str] = {
     "CompressedShard": "a compressed tar cannot be read in parts: pack it without compression, or with ics shard",
     "UnreadableMember": "a link, a sparse file or too long a name in the tar: pack plain files, or use ics shard",
     "ClaimedElsewhere": "another run was classifying it just then, and took its time: resume the run",
-    "ModelRefused": "the model refuses this image alone: look at the endpoint's log",
+    "ModelRefused": "the model refuses this image alone: look at the endpoint's or the function's log",
     "QuarantineFailed": "it should be hidden, but S3 did not take its tag: everyone can read it still; hide it by hand",
     "TagFailed": "accepted, but S3 did not take its label as tag: free one of its ten tags, check rights, then resume",
-    "EndpointThrottled": "the endpoint was over capacity: add instances or lower max_concurrency, then resume",
+    "EndpointThrottled": "over capacity: add instances (Rekognition: quota) or lower max_concurrency, then resume",
     "EndpointUnavailable": "the endpoint did not answer after retries: look at its log and its alarms, then resume",
     "EndpointRefused": "the endpoint refused the request: check that it exists and is in service, then resume",
-    "InvalidAnswer": "the endpoint's answer was not in the wire format: check the model's container, then resume",
+    "InvalidAnswer": "the answer was not in the wire format: check the model's container or artifact, then resume",
     "BatchLost": "the batch ended without a receipt: resume the run",
 }
 
@@ -83,7 +85,11 @@ def shown(confidence: float) -> str:
 
 def subject(environment: str, summary: Mapping[str, Any]) -> str:
     """One line that says how the run ended and how many images need a person: ASCII, at most 100 characters."""
-    text = f"[ICS {environment}] {summary['status']}: {_headline(summary)}, run {summary['run']}"
+    return one_line_subject(f"[ICS {environment}] {summary['status']}: {_headline(summary)}, run {summary['run']}")
+
+
+def one_line_subject(text: str) -> str:
+    """Text as SNS takes it for a subject: ASCII without line breaks, at most 100 characters."""
     text = "".join(char if " " <= char <= "~" else "?" for char in " ".join(text.split()))
     return text if len(text) <= MAX_SUBJECT else text[: MAX_SUBJECT - 3] + "..."
 
@@ -92,7 +98,7 @@ def text(environment: str, summary: Mapping[str, Any]) -> str:
     """The e-mail: which run, how many, the worst images and why, and where to look."""
     lines = [f"ICS {environment}: run {summary['run']} {summary['status']}", ""]
     if summary["error"]:
-        lines += [f"{summary['error']}: {_printable(str(summary['cause']), _MAX_CAUSE)}", ""]
+        lines += [f"{summary['error']}: {printable(str(summary['cause']), _MAX_CAUSE)}", ""]
     if summary["planned"]:
         lines += [
             f"  model      {summary['model']}, threshold {summary['threshold']:g}, mode {summary['mode']}",
@@ -157,10 +163,10 @@ def _image_line(row: Mapping[str, Any]) -> str:
     else:
         why = f"threshold {row['threshold']:g}" if row["reason"] == "BelowThreshold" else row["reason"]
         said = f"{row['decision']}: {row['label']!r} at {shown(row['confidence'])}, {why}"
-    return f"  {said}\n      {_printable(row['s3_uri'], _MAX_URI)}"
+    return f"  {said}\n      {printable(row['s3_uri'], _MAX_URI)}"
 
 
-def _printable(text: str, longest: int) -> str:
+def printable(text: str, longest: int) -> str:
     """Text as one line that no key, however odd, can forge: what does not print is escaped, what is long is cut."""
     line = text if text.isprintable() else text.encode("unicode_escape").decode()
     return line if len(line) <= longest else line[: longest - 3] + "..."

@@ -20,6 +20,7 @@ IcsError
 │   ├── TruncatedImage      the content ends too early
 │   ├── CorruptImage        the content cannot be decoded
 │   ├── TooManyPixels       larger than the pixel limit, read from the header before decoding
+│   ├── ImageTooSmall       fewer pixels a side than Rekognition takes; nothing is scaled up
 │   ├── ObjectTooLarge      more bytes than ICS reads for one image
 │   ├── ObjectNotFound      deleted between plan and read, or never there
 │   ├── ObjectChanged       overwritten between plan and read
@@ -35,16 +36,19 @@ IcsError
 │   ├── QuarantineFailed    the image should be hidden, but its tag could not be set: it is readable still
 │   └── TagFailed           accepted, but its label could not be set as its tag
 ├── BatchError              a whole batch cannot be classified; its rows are `failed` with this name
+│   │                       (an endpoint is whatever classifies: SageMaker's, or Rekognition)
 │   ├── EndpointThrottled   the endpoint is over capacity (retried)
 │   ├── EndpointUnavailable the endpoint is down, broken or timing out (retried)
 │   ├── EndpointRefused     the endpoint refuses the request: missing, misnamed, no right
-│   └── InvalidAnswer       the endpoint answered, but not in the wire format (retried)
+│   └── InvalidAnswer       the endpoint, or the net in a function, answered, but not in its format (retried)
 ├── InvalidBody             a request to the model server cannot be understood; names the line
 ├── InvalidCapture          a line of a capture file is not what SageMaker writes
 ├── InvalidArtifact         a model folder is not what its model.json says
 ├── InvalidEvent            a message is no event of an upload
 ├── StartFailed             Step Functions did not answer, after retries, or refused to start a run
+├── NotPublished           SNS did not take a message
 ├── TableUnavailable        DynamoDB did not answer, after retries, or refused
+├── InvalidLabels           a line of a file of truth labels cannot be understood; names the line
 ├── InvalidPrices           a price list lacks a price, or has one that is none
 ├── InvalidDefinition       a state machine's definition is not one whose cost `ics plan` can predict
 └── NotReconciled           planned differs from accepted + uncertain + flagged + failed
@@ -143,6 +147,10 @@ class CorruptImage(ImageError):
 
 class TooManyPixels(ImageError):
     """Larger than the pixel limit."""
+
+
+class ImageTooSmall(ImageError):
+    """Fewer pixels a side than Rekognition takes."""
 
 
 class ObjectTooLarge(ImageError):
@@ -249,8 +257,20 @@ class StartFailed(IcsError):
     """Step Functions did not answer, after retries, or refused to start a run."""
 
 
+class NotPublished(IcsError):
+    """SNS did not take a message, or did not answer."""
+
+
 class TableUnavailable(IcsError):
     """DynamoDB did not answer, after retries, or refused."""
+
+
+class InvalidLabels(IcsError):
+    """A line of a file of truth labels cannot be understood."""
+
+    def __init__(self, line: int, problem: str) -> None:
+        super().__init__(f"line {line}: {problem}")
+        self.line = line
 
 
 class InvalidPrices(IcsError):

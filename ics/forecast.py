@@ -9,7 +9,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ics import digest
@@ -57,12 +57,16 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """A deployed environment, as far as a run's cost depends on it; `functions` by their names in the definition."""
+    """A deployed environment, as far as a run's cost depends on it; `functions` by their names in the definition.
+
+    `backend` is what classifies: an `endpoint`, which only then is there, `lambda` or `rekognition`.
+    """
 
     definition: Mapping[str, Any]
     functions: Mapping[str, Function]
     max_concurrency: int
-    endpoint: Endpoint
+    endpoint: Endpoint | None
+    backend: str = "endpoint"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +103,8 @@ def forecast(design: Design, load: Load, times: Times, prices: Prices) -> Foreca
     """
     parent = walk(design.definition)
     child = parent.batch()
-    works = work_of(load, times)
+    load = replace(load, paid_by_image=design.backend == "rekognition")
+    works = work_of(load, times, design.backend)
     at_once = min(design.max_concurrency, load.batches)
     alone = {name: works[name].seconds(design.functions[name].memory) for name in (*parent.functions, *child.functions)}
     taken, waited = _with_queue(alone, child, load, times, design.endpoint, at_once)
@@ -117,6 +122,7 @@ def forecast(design: Design, load: Load, times: Times, prices: Prices) -> Foreca
     }
     requests = _requests(works, calls, at_once)
     transitions = len(parent.states) + children
+    paid = load.images if design.backend == "rekognition" else 0
     cost = {
         "step_functions": transitions * prices.state_transitions_per_million / 1e6
         + children * prices.express_requests_per_million / 1e6
@@ -128,10 +134,11 @@ def forecast(design: Design, load: Load, times: Times, prices: Prices) -> Foreca
         "s3": requests["get"] * prices.s3_get_per_million / 1e6
         + (requests["put"] + requests["list"]) * prices.s3_put_per_million / 1e6,
         "sns": parent.published * prices.sns_publish_per_million / 1e6,
+        **({"rekognition": paid * prices.rekognition_images_per_million / 1e6} if paid else {}),
         "logs": sum(calls.values()) * LOG_BYTES / 1e9 * prices.logs_gb,
     }
-    hours = seconds / 3600 * design.endpoint.instances
-    hourly = prices.instance_hours.get(design.endpoint.instance_type)
+    hours = seconds / 3600 * design.endpoint.instances if design.endpoint else 0.0
+    hourly = prices.instance_hours.get(design.endpoint.instance_type) if design.endpoint else 0.0
     return Forecast(
         images=load.images,
         batches=load.batches,
@@ -178,13 +185,15 @@ def largest_state() -> int:
 
 
 def _with_queue(
-    alone: Mapping[str, float], child: Walk, load: Load, times: Times, endpoint: Endpoint, at_once: int
+    alone: Mapping[str, float], child: Walk, load: Load, times: Times, endpoint: Endpoint | None, at_once: int
 ) -> tuple[dict[str, float], float]:
     """Each function's seconds with those that it waits for the endpoint; and these, of one batch.
 
     By Little's law, batches that are processed at once take together no less than the endpoint needs for all of them:
     where it is the bottleneck, the rest of the time is spent, and paid for, in ClassifyImage.
     """
+    if endpoint is None:
+        return dict(alone), 0.0
     one = sum(alone[name] for name in child.functions)
     served = at_once * load.batch * times.infer / 1000 / endpoint.processors
     waited = max(0.0, served - one)
@@ -209,12 +218,12 @@ def _warnings(design: Design, load: Load, taken: Mapping[str, float], waited: fl
         if seconds > design.functions[name].timeout
     ]
     request = waited / load.bodies + load.batch / load.bodies * times.infer / 1000
-    if request > ENDPOINT_READ:
+    if design.endpoint and request > ENDPOINT_READ:
         found.append(
             f"a request to the endpoint would take {request:.0f} s, and is given up after {ENDPOINT_READ:.0f} s: add "
             "instances, or lower max_concurrency"
         )
-    elif waited > 0:
+    elif waited > 0 and design.endpoint:
         own = design.endpoint.processors * sum(
             taken[name] for name in ("SerializeImageData", "ClassifyImage", "FilterLowConfidence")
         )

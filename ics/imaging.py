@@ -7,8 +7,10 @@ the bit on equal prepared bytes.
 import contextlib
 import functools
 import io
+import math
 import re
 import struct
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
 
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
@@ -18,7 +20,9 @@ from ics.errors import (
     CorruptImage,
     EmptyObject,
     ImageError,
+    ImageTooSmall,
     NotAnImage,
+    ObjectTooLarge,
     TooManyPixels,
     TruncatedImage,
     UnsupportedFormat,
@@ -35,6 +39,12 @@ MAX_PIXELS = 64_000_000
 
 PNG_UP_TO = 64
 """Up to this width and height a PNG is as small as a JPEG, and loses nothing."""
+
+PHOTO_LEAST, PHOTO_SIDE, PHOTO_MOST = 80, 1920, 4096
+"""Pixels a side of a photograph: Rekognition's least, what is sent of a larger one, and what Custom Labels takes."""
+
+MAX_PHOTO = 4_500_000
+"""Bytes of a photograph: in base64 it fits a request body as ICS stages it, and Rekognition's 5 MB."""
 
 # Magic numbers, with Pillow's names for the formats.
 _SUPPORTED: tuple[tuple[bytes, str], ...] = (
@@ -130,21 +140,83 @@ def prepare(content: bytes, spec: InputSpec, max_pixels: int = MAX_PIXELS) -> by
         EmptyObject, NotAnImage, UnsupportedFormat, TooManyPixels, TruncatedImage, CorruptImage: as their names say.
     """
     format_ = sniff(content)
-    try:
+    with _faults_named(format_):
         image = _decode(content, format_, spec, max_pixels)
         if _conforms(image, content, spec):
             return content
         image = _flatten(image, spec)
+    return _encode(_fit(image, spec), spec)
+
+
+def prepare_photo(content: bytes, max_pixels: int = MAX_PIXELS) -> bytes:
+    """Turn an uploaded image into a photograph for Rekognition: upright, in its own proportions, within the limits.
+
+    As `prepare` does it, but nothing is added at the sides, so that boxes relative to the answer are relative to the
+    upright picture; and nothing is scaled up. What is larger is scaled to at most `PHOTO_SIDE` a side, or more where
+    the shorter one would get too small. A PNG or JPEG that already is all this is passed through as it is.
+
+    Source of the limits: Amazon Rekognition Developer Guide, "Guidelines and quotas": PNG and JPEG, 80 pixels a side or
+    more, 5 MB as bytes; Custom Labels takes 4,096 pixels a side.
+
+    Raises:
+        ImageTooSmall: fewer than 80 pixels a side, or so once the other side has 4,096.
+        ObjectTooLarge: even compressed hard it exceeds `MAX_PHOTO`.
+        EmptyObject, NotAnImage, UnsupportedFormat, TooManyPixels, TruncatedImage, CorruptImage: as their names say.
+    """
+    format_ = sniff(content)
+    with _faults_named(format_):
+        with Image.open(io.BytesIO(content), formats=(format_,)) as header:
+            spec = _photo_box(*header.size)
+        image = _decode(content, format_, spec, max_pixels)
+        if _is_sendable(image, content):
+            return content
+        image = _flatten(image, spec)
+    size = _fitted(*image.size, spec)
+    if image.size != size:
+        image = image.resize(size, Image.Resampling.BICUBIC)
+    for quality in (95, 85, 70):
+        out = io.BytesIO()
+        image.save(out, "JPEG", quality=quality)
+        if out.tell() <= MAX_PHOTO:
+            return out.getvalue()
+    raise ObjectTooLarge(f"{out.tell():,} bytes at JPEG quality {quality}; the limit is {MAX_PHOTO:,}")
+
+
+def _photo_box(width: int, height: int) -> InputSpec:
+    """The square into which a photograph of this size is fitted: never larger than the photograph."""
+    longer, shorter = max(width, height), min(width, height)
+    if shorter < PHOTO_LEAST or longer * PHOTO_LEAST > shorter * PHOTO_MOST:
+        problem = f"no side may have fewer than {PHOTO_LEAST}, nor be {PHOTO_MOST // PHOTO_LEAST} times the other"
+        raise ImageTooSmall(f"{width} x {height} pixels; {problem}")
+    side = min(longer, max(PHOTO_SIDE, math.ceil(longer * PHOTO_LEAST / shorter)))
+    return InputSpec("photo", side, side, "rgb")
+
+
+def _is_sendable(image: Image.Image, content: bytes) -> bool:
+    return (
+        image.format in ("JPEG", "PNG")  # None once shrunk
+        and image.mode in ("L", "RGB")
+        and max(image.size) <= PHOTO_SIDE
+        and image.info.keys() <= _HARMLESS
+        and len(content) <= min(MAX_PHOTO, image.width * image.height * 4 + 4096)
+        and _is_picture_only(content)
+    )
+
+
+@contextlib.contextmanager
+def _faults_named(format_: str) -> Iterator[None]:
+    """Whatever a decoder stumbles over is that image's fault, and no other's: raised as an ImageError."""
+    try:
+        yield
     except (ImageError, MemoryError):
         raise
-    except Exception as error:  # whatever a decoder stumbles over is that image's fault, and no other's
+    except Exception as error:
         if isinstance(error, UnidentifiedImageError):
             raise CorruptImage(f"the {format_} header cannot be read") from error
         problem = str(error) or type(error).__name__
         if "truncated" in problem.lower() or isinstance(error, EOFError):
             raise TruncatedImage(problem) from error
         raise CorruptImage(problem) from error
-    return _encode(_fit(image, spec), spec)
 
 
 def wire_format(spec: InputSpec) -> str:

@@ -28,6 +28,7 @@ class Prices:
     s3_put_per_million: float
     sns_publish_per_million: float
     logs_gb: float
+    rekognition_images_per_million: float
     instance_hours: Mapping[str, float]
 
     def lambda_gb_second(self, architecture: str) -> float:

@@ -12,16 +12,21 @@ MARGIN_TOO_SMALL = "MarginTooSmall"
 NOTHING_READ = "NothingRead"
 WATCHED_LABEL = "WatchedLabel"
 QUARANTINED = "Quarantined"
-NEEDS_A_PERSON = (BELOW_THRESHOLD, MARGIN_TOO_SMALL, NOTHING_READ, WATCHED_LABEL, QUARANTINED)
+NOTHING_FOUND = "NothingFound"
+NEEDS_A_PERSON = (BELOW_THRESHOLD, MARGIN_TOO_SMALL, NOTHING_READ, NOTHING_FOUND, WATCHED_LABEL, QUARANTINED)
 """The reasons why an image that the model has answered is not accepted."""
+
+_SHARED = 1 + 1e-6
+"""What the confidences of a classification add up to at most; a detector's labels do not exclude each other."""
 
 
 def judge(image: ImageRef, prediction: Prediction, policy: Policy) -> Verdict:
     """Accept a prediction that the policy trusts; any other image should be looked at by a person.
 
-    A watched label is flagged whatever its confidence: the first label, or that of any box. A text model that read
-    nothing is never accepted, however sure it is: an empty line may be a line that it missed. The margin is asked of
-    classifications, which alone have a second answer.
+    A watched label is flagged whatever its confidence: the first label, that of any box, or one that stands beside the
+    first. A text model that read nothing is never accepted, however sure it is: an empty line may be a line that it
+    missed; nor is a picture on which a detector found nothing, which may show what the detector does not know. The
+    margin is asked of classifications, which alone have a second answer.
     """
     threshold = policy.threshold_for(prediction.label)
     watched = [policy.labels[label] for label in _labels(prediction) if label in policy.labels]
@@ -29,15 +34,23 @@ def judge(image: ImageRef, prediction: Prediction, policy: Policy) -> Verdict:
         return Verdict(image, "flagged", QUARANTINED, prediction, threshold)
     if any(rule.watch for rule in watched):
         return Verdict(image, "flagged", WATCHED_LABEL, prediction, threshold)
+    doubt = _doubt(prediction, policy, threshold)
+    return Verdict(image, "uncertain" if doubt else "accepted", doubt, prediction, threshold)
+
+
+def _doubt(prediction: Prediction, policy: Policy, threshold: float) -> str | None:
+    """Why a prediction is not trusted, None where it is."""
     if prediction.text is not None and not prediction.text.strip():
-        return Verdict(image, "uncertain", NOTHING_READ, prediction, threshold)
+        return NOTHING_READ
+    if prediction.text is None and not prediction.label:
+        return NOTHING_FOUND
     if prediction.confidence < threshold:
-        return Verdict(image, "uncertain", BELOW_THRESHOLD, prediction, threshold)
+        return BELOW_THRESHOLD
     if prediction.text is None and prediction.alternatives:
         second = max(other.confidence for other in prediction.alternatives)
-        if prediction.confidence - second < policy.margin:
-            return Verdict(image, "uncertain", MARGIN_TOO_SMALL, prediction, threshold)
-    return Verdict(image, "accepted", None, prediction, threshold)
+        if prediction.confidence + second <= _SHARED and prediction.confidence - second < policy.margin:
+            return MARGIN_TOO_SMALL
+    return None
 
 
 def fail(image: ImageRef, reason: str | ImageError) -> Verdict:
@@ -46,4 +59,6 @@ def fail(image: ImageRef, reason: str | ImageError) -> Verdict:
 
 
 def _labels(prediction: Prediction) -> set[str]:
-    return {prediction.label, *(box.label for box in prediction.boxes)}
+    """All that the picture is said to show: what is likelier than not stands beside a surer first, not against it."""
+    beside = (other.label for other in prediction.alternatives if prediction.text is None and other.confidence > 0.5)
+    return {prediction.label, *(box.label for box in prediction.boxes), *beside}

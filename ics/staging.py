@@ -38,9 +38,9 @@ def predicted_line(image_id: str, prediction: Prediction, inference_id: str, lin
     )
 
 
-def refused_line(image_id: str, error: ImageError, inference_id: str) -> bytes:
+def refused_line(image_id: str, error: ImageError, inference_id: str, line: int = 1) -> bytes:
     """A staged refusal: the model takes every other image of the body, but not this one."""
-    return dump_line({"id": image_id, "reason": error.reason, "inference_id": inference_id, "line": 1})
+    return dump_line({"id": image_id, "reason": error.reason, "inference_id": inference_id, "line": line})
 
 
 def judged_rows(

@@ -48,6 +48,11 @@ def request_id(line: bytes) -> str:
     return line[len(_FIRST) : line.index(_THEN)].decode("ascii")
 
 
+def request_image(line: bytes) -> bytes:
+    """The image of a line that `request_line` made, in base64."""
+    return line[line.index(_THEN) + len(_THEN) : line.rindex(_LAST)]
+
+
 def cut_bodies(lines: Iterable[bytes], max_body: int = MAX_BODY, max_lines: int = MAX_LINES) -> Iterator[list[bytes]]:
     """Group request lines, in order, into bodies of at most `max_body` bytes and `max_lines` lines.
 

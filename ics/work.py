@@ -5,7 +5,7 @@ each with its source, and part of every prediction.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ics.wire import MAX_BODY, MAX_LINES
 
@@ -15,6 +15,9 @@ ONE_CPU = 1769
 
 LIST_PAGE = 1_000
 """Keys of one answer of ListObjectsV2."""
+
+PAID_TOGETHER, ASKED_AT_ONCE, DETECT_MS = 10, 4, 500.0
+"""Images of a body for Rekognition, requests to it at once, and milliseconds that it takes for one, about."""
 
 READERS = 8
 """Images that SerializeImageData reads at once."""
@@ -59,6 +62,7 @@ class Load:
     image_bytes: int
     listed: int = 0
     manifest: bool = False
+    paid_by_image: bool = False
 
     @property
     def batch(self) -> int:
@@ -68,7 +72,8 @@ class Load:
     @property
     def bodies(self) -> int:
         """Request bodies of a full batch."""
-        return math.ceil(self.batch / min(MAX_LINES, max(1, MAX_BODY // self.image_bytes)))
+        most = PAID_TOGETHER if self.paid_by_image else MAX_LINES
+        return math.ceil(self.batch / min(most, max(1, MAX_BODY // self.image_bytes)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +92,11 @@ class Work:
         return (self.cpu_ms / min(1.0, memory / ONE_CPU) + self.wait_ms) / 1000
 
 
-def work_of(load: Load, times: Times) -> dict[str, Work]:
-    """The work of one invocation of each function on the way to success, by its name in the definition."""
+def work_of(load: Load, times: Times, backend: str = "endpoint") -> dict[str, Work]:
+    """The work of one invocation of each function on the way to success, by its name in the definition.
+
+    `backend` is what classifies: `endpoint`, `lambda` or `rekognition`.
+    """
     images, bodies, request = load.batch, load.bodies, times.request
     read = load.objects / load.batches
     pages = math.ceil(load.listed / LIST_PAGE)
@@ -108,13 +116,7 @@ def work_of(load: Load, times: Times) -> dict[str, Work]:
             cpu_ms=images * times.decode,
             wait_ms=(2 + bodies + 1) * request + slow_reads,
         ),
-        "ClassifyImage": Work(
-            gets=bodies,
-            puts=bodies,
-            invokes=bodies,
-            cpu_ms=images * ANSWER_MS,
-            wait_ms=3 * bodies * request + images * times.infer,
-        ),
+        "ClassifyImage": _classifying(images, bodies, times, backend),
         "FilterLowConfidence": Work(gets=1 + bodies, puts=2, cpu_ms=images * ROW_MS, wait_ms=(3 + bodies) * request),
         "SummarizeRun": Work(
             gets=load.batches,
@@ -123,3 +125,14 @@ def work_of(load: Load, times: Times) -> dict[str, Work]:
             wait_ms=(math.ceil(load.batches / RECEIPT_READERS) + 1) * request,
         ),
     }
+
+
+def _classifying(images: int, bodies: int, times: Times, backend: str) -> Work:
+    own = Work(gets=bodies, puts=bodies, cpu_ms=images * ANSWER_MS, wait_ms=2 * bodies * times.request)
+    match backend:
+        case "lambda":  # the net's time is the function's own
+            return replace(own, cpu_ms=own.cpu_ms + images * times.infer)
+        case "rekognition":
+            return replace(own, invokes=images, wait_ms=own.wait_ms + images * DETECT_MS / ASKED_AT_ONCE)
+        case _:
+            return replace(own, invokes=bodies, wait_ms=own.wait_ms + bodies * times.request + images * times.infer)

@@ -1,6 +1,6 @@
-"""Signed AWS requests over one kept connection a host, where obstore has no call for it.
+"""Signed AWS requests over kept connections, where obstore has no call for it.
 
-Importing botocore costs a cold function 160-300 ms of CPU; the few requests needed here (InvokeEndpoint,
+Importing botocore costs a cold function 160-300 ms of CPU; the few requests needed here (InvokeEndpoint, Rekognition's,
 ListObjectsV2, GetObject for keys that obstore cannot express, DynamoDB's) need a signature and `http.client`. The
 signature is AWS Signature Version 4 (IAM User Guide, "Create a signed AWS API request"); a test holds it against
 botocore's.

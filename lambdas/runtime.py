@@ -18,13 +18,32 @@ _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
 @dataclass(frozen=True, slots=True)
-class ModelSettings:
-    """One of the environment's models: its endpoint, what it takes, and how many images a batch should hold."""
+class Detection:
+    """What is asked of Rekognition: at most so many labels, of at least this confidence (0 to 1).
 
-    endpoint: str
-    input: InputSpec
+    `version_arn` names a Custom Labels version; empty, DetectLabels is asked.
+    """
+
+    max_labels: int
+    min_confidence: float
+    version_arn: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """One of the environment's models: the function that classifies, what it takes, how many images a batch holds.
+
+    `input` is None for a model that takes photographs as they are (`ics.imaging.prepare_photo`); `max_concurrency`
+    bounds the batches at once where the model has a bound of its own, else it is 0.
+    """
+
+    classify: str
     batch_images: int
     version: str = ""
+    input: InputSpec | None = None
+    endpoint: str = ""
+    detection: Detection | None = None
+    max_concurrency: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +58,9 @@ class Settings:
     upload_prefix: str = ""
     upload_request: Mapping[str, Any] = field(default_factory=dict)
     state_machine: str = ""
+    alert_topic: str = ""
+    mail_topic: str = ""
+    mail_queue: str = ""
     models: Mapping[str, ModelSettings] = field(default_factory=dict)
     default_model: str = ""
     threshold: float = DEFAULT_THRESHOLD
@@ -48,20 +70,20 @@ class Settings:
     skip_classified: bool = False
     log_level: str = "INFO"
 
+    def at_once(self, model: str) -> int:
+        """How many batches of a run with this model are worked on at once."""
+        own = self.models[model].max_concurrency
+        return min(own, self.max_concurrency) if own else self.max_concurrency
+
 
 def settings_from(environ: Mapping[str, str]) -> Settings:
     """Parse environment variables.
 
     Raises:
-        ValueError, InvalidArtifact: a variable is not what its field says.
+        ValueError, TypeError, InvalidArtifact: a variable is not what its field says.
     """
     given = {name: environ[name.upper()] for name in Settings.__slots__ if environ.get(name.upper())}
-    models = {
-        name: ModelSettings(
-            model["endpoint"], input_from_json(model["input"]), int(model["batch_images"]), model["version"]
-        )
-        for name, model in json.loads(given.pop("models", "{}")).items()
-    }
+    models = {name: _model(fields) for name, fields in json.loads(given.pop("models", "{}")).items()}
     parsers: Mapping[str, Callable[[str], Any]] = {
         "threshold": float,
         "batch_source_bytes": int,
@@ -71,6 +93,15 @@ def settings_from(environ: Mapping[str, str]) -> Settings:
         "skip_classified": json.loads,
     }
     return Settings(models=models, **{name: parsers.get(name, str)(text) for name, text in given.items()})
+
+
+def _model(fields: dict[str, Any]) -> ModelSettings:
+    taken, detection = fields.pop("input", None), fields.pop("detection", None)
+    return ModelSettings(
+        input=input_from_json(taken) if taken else None,
+        detection=Detection(**detection) if detection else None,
+        **fields,
+    )
 
 
 class Context(Protocol):

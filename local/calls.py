@@ -10,7 +10,7 @@ import functools
 import json
 import re
 import threading
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
@@ -77,6 +77,9 @@ async def watch(scope: MutableMapping[str, Any], receive: Receive, send: Send) -
     body = await read_body(receive)
     query = _query(scope["query_string"])
     request = (service, scope["method"], scope["path"], headers, body, query)
+    if service == "rekognition":
+        record(role, *_rekognition(headers, body))
+        return _again(body, receive), send
     action = iam_actions.extract_iam_action(*request) or f"{service}:{scope['method']} {scope['path']}"
     if action == "dynamodb:BatchExecuteStatement":
         _record_statements(role, body)
@@ -118,6 +121,13 @@ def _watch_s3(role: str, scope: MutableMapping[str, Any], send: Send) -> Send:
         await send(message)
 
     return watched
+
+
+def _rekognition(headers: Mapping[str, str], body: bytes) -> tuple[str, str]:
+    """Service Authorization Reference, "Amazon Rekognition": DetectLabels has no resource, a version is one."""
+    operation = headers.get("x-amz-target", "").rpartition(".")[2]
+    version = re.search(rb'"ProjectVersionArn": ?"([^"]+)"', body)
+    return f"rekognition:{operation}", version[1].decode() if version else "*"
 
 
 @functools.lru_cache(maxsize=1024)

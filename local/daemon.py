@@ -42,7 +42,8 @@ def serve(state: Path, children_lock: int, model_server: Command) -> None:
     capture = Capture(objects.put_object)
     patches.apply(state, children, hosting)
     kept.take_up(state, hosting)
-    gateway = Gateway(hosting, capture)
+    detector = os.environ.get("ICS_DETECTOR")
+    gateway = Gateway(hosting, capture, Path(detector) if detector else None)
     server = uvicorn.Server(
         uvicorn.Config(gateway, http=HttpProtocol, log_config=None, access_log=False, lifespan="on",
                        timeout_keep_alive=75, date_header=False, server_header=False, proxy_headers=False,

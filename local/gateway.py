@@ -1,4 +1,4 @@
-"""The one ASGI application behind the port: SageMaker's requests to the stand-in, all else to the emulator.
+"""The one ASGI application behind the port: SageMaker's and Rekognition's requests to stand-ins, else to the emulator.
 
 `/_local/` is for the tests: `state-sizes`, `lambda-workers`, `endpoints`, `calls`, and `faults` to rehearse bad days.
 """
@@ -7,6 +7,7 @@ import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -14,6 +15,7 @@ from ministack import app as emulator
 
 from local import calls
 from local.patches import lambda_workers, state_sizes
+from local.rekognition.api import Rekognition
 from local.sagemaker import api
 from local.sagemaker.answers import Answer
 from local.sagemaker.capture import Capture
@@ -31,9 +33,10 @@ _INVOCATIONS = re.compile(r"/endpoints/([^/]+)/invocations")
 class Gateway:
     """Routes a request by its path and its target header."""
 
-    def __init__(self, hosting: Hosting, capture: Capture) -> None:
+    def __init__(self, hosting: Hosting, capture: Capture, detector: Path | None = None) -> None:
         self._hosting = hosting
         self._faults = Faults()
+        self._rekognition = Rekognition(self._faults, detector)
         self._runtime = Runtime(hosting, capture, self._faults)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -67,6 +70,9 @@ class Gateway:
             operation = target.decode("latin-1").partition(".")[2]
             request = json.loads(await calls.read_body(receive) or b"{}")
             return await asyncio.to_thread(self._control, operation, request)
+        if target.startswith(b"RekognitionService."):
+            operation = target.decode("latin-1").partition(".")[2]
+            return await self._rekognition.answer(operation, await calls.read_body(receive))
         return None
 
     def _control(self, operation: str, request: Mapping[str, Any]) -> Answer:

@@ -1,4 +1,4 @@
-"""Where people are told: the alert topic, its key, and who is subscribed."""
+"""Where people are told: the alert topic and its key, who is subscribed, and what becomes e-mail."""
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
@@ -16,6 +16,10 @@ from stacks.config import DeployConfig
 # admit them (SNS Developer Guide, "Enable compatibility between event sources ... and encrypted topics").
 PUBLISHERS = ("cloudwatch.amazonaws.com", "events.amazonaws.com")
 
+MAIL_SECONDS = 30
+"""PaceMail's timeout: shorter than its claim on an alert (lambdas/pace_mail/mailed.py)."""
+
+MAIL_TRIES = 200
 KEPT_DAYS = 14  # the longest that SQS keeps a message
 UNREAD_DAYS = 3
 LEFT_FOR_PEOPLE = {
@@ -26,7 +30,11 @@ LEFT_FOR_PEOPLE = {
 
 
 class Alerts(Construct):
-    """`topic`, encrypted with `key`; e-mail gets a message's text, queues and HTTPS endpoints its JSON."""
+    """`topic`, encrypted with `key`, whose queues and HTTPS endpoints get each message's JSON as it is published.
+
+    E-mail is paced: `outgoing` is a queue of all alerts, of which PaceMail makes mails, and `mail` the topic that sends
+    them. SNS suspends a subscriber who is mailed faster than some ten times a second, and people do so earlier.
+    """
 
     def __init__(self, scope: Construct, construct_id: str, config: DeployConfig) -> None:
         super().__init__(scope, construct_id)
@@ -42,6 +50,7 @@ class Alerts(Construct):
             )
         )
         self.topic = sns.Topic(self, "Topic", display_name="ICS", master_key=self.key, enforce_ssl=True)
+        self.mail = sns.Topic(self, "Mail", display_name="ICS", master_key=self.key, enforce_ssl=True)
         self.topic.add_to_resource_policy(
             iam.PolicyStatement(
                 principals=publishers, actions=["sns:Publish"], resources=[self.topic.topic_arn], conditions=here
@@ -49,7 +58,7 @@ class Alerts(Construct):
         )
         lost = self._undelivered(config)
         for address in config.alert_emails:
-            self.topic.add_subscription(subscriptions.EmailSubscription(address, dead_letter_queue=lost))
+            self.mail.add_subscription(subscriptions.EmailSubscription(address, dead_letter_queue=lost))
         for url in config.alert_https:
             self.topic.add_subscription(
                 subscriptions.UrlSubscription(url, protocol=sns.SubscriptionProtocol.HTTPS, dead_letter_queue=lost)
@@ -59,6 +68,9 @@ class Alerts(Construct):
             self.topic.add_subscription(
                 subscriptions.SqsSubscription(queue, raw_message_delivery=True, dead_letter_queue=lost)
             )
+        self.outgoing = self._outgoing(config)
+        # Not raw: the mail needs the subject, and SNS's id where a message has none of ours.
+        self.topic.add_subscription(subscriptions.SqsSubscription(self.outgoing, dead_letter_queue=lost))
 
     def _undelivered(self, config: DeployConfig) -> sqs.Queue:
         """Where SNS leaves what a subscriber did not take after all its tries."""
@@ -80,6 +92,36 @@ class Alerts(Construct):
         )
         acknowledge(queue, LEFT_FOR_PEOPLE)
         return queue
+
+    def _outgoing(self, config: DeployConfig) -> sqs.Queue:
+        """The alerts that wait to be mailed; those that could not be, after many tries, wait for people beside it."""
+        shared = {
+            "encryption": sqs.QueueEncryption.SQS_MANAGED,
+            "enforce_ssl": True,
+            "retention_period": cdk.Duration.days(KEPT_DAYS),
+        }
+        unmailed = sqs.Queue(self, "Unmailed", **shared)  # type: ignore[arg-type]
+        alarm(
+            unmailed,
+            "mail-stuck",
+            config,
+            self.topic,
+            metric=unmailed.metric_approximate_number_of_messages_visible(period=cdk.Duration.minutes(5)),
+            threshold=1,
+            says="An alert could not be mailed; queues and HTTPS endpoints have got it.",
+        )
+        acknowledge(unmailed, LEFT_FOR_PEOPLE)
+        outgoing = sqs.Queue(
+            self,
+            "Outgoing",
+            # Lambda Developer Guide, "Using Lambda with Amazon SQS": at least six times the function's timeout.
+            visibility_timeout=cdk.Duration.seconds(6 * MAIL_SECONDS),
+            # To wait for the next minute counts as a delivery: so many are hours of a flood.
+            dead_letter_queue=sqs.DeadLetterQueue(queue=unmailed, max_receive_count=MAIL_TRIES),
+            **shared,  # type: ignore[arg-type]
+        )
+        acknowledge(outgoing, {"CKV_AWS_27": LEFT_FOR_PEOPLE["CKV_AWS_27"]})
+        return outgoing
 
     def _queue(self, name: str, config: DeployConfig) -> sqs.Queue:
         queue = sqs.Queue(

@@ -57,7 +57,7 @@ class Buckets(Construct):
             # Requests under each endpoint's capture prefix are counted: without them nobody sees that capture stopped.
             metrics=[
                 s3.BucketMetrics(id=name, prefix=f"{CAPTURE_PREFIX}/{name}/")
-                for name in map(config.endpoint_name, config.models)
+                for name in map(config.endpoint_name, config.endpoints)
             ],
         )
         self.working = self._bucket(

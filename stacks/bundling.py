@@ -1,9 +1,10 @@
 """A Lambda function's asset: a small zip of its sources and its locked dependencies, made by uv without Docker.
 
-The zip holds `ics/`, `lambdas/runtime.py`, the function's own folder and what its `requirements.txt` locks,
-as wheels for the architecture and Python it will run on. Both the installed packages and the zip are kept
-under `build/` by the hash of all they are made of, so that another synth does no work; functions with equal
-requirements share an installation. Zips are deterministic: sorted, dated 1980, readable by all, as Lambda asks.
+The zip holds `ics/`, what the functions share, the function's own folder and what its `requirements.txt` locks, as
+wheels for the architecture and Python it will run on, and further files where the function needs any. Both the
+installed packages and the zip are kept under `build/` by the hash of all they are made of, so that another synth does
+no work; functions with equal requirements share an installation. Zips are deterministic: sorted, dated 1980, readable
+by all, as Lambda asks.
 """
 
 import contextlib
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,10 @@ BUILD = ROOT / "build"
 # What no function imports: type stubs, tests, byte code and the installer's own records. Licences stay.
 UNUSED = ("*.pyi", "py.typed", "__pycache__", "tests", "sboms", "INSTALLER", "REQUESTED", "RECORD", "direct_url.json")
 
+UNZIPPED = 262_144_000
+"""Bytes of a function's code, unzipped: AWS Lambda quotas, "Deployment package (.zip file archive) size", 250 MB."""
+
+FAST = 1  # of zlib's levels: a net's runtime is packed in a third of the time and grows by a tenth
 KEPT = 8  # zips of a function, the last used ones: every environment's, and some to go back to
 
 
@@ -59,28 +64,47 @@ def target_of(config: LambdaConfig) -> Target:
     return Target(architecture, version, is_host=config.python == "host")
 
 
-def bundle(function: str, target: Target, root: Path = ROOT, build: Path = BUILD) -> Path:
-    """The zip of the function whose folder is `lambdas/<function>`; raises `BundlingError`."""
+def bundle(
+    function: str,
+    target: Target,
+    root: Path = ROOT,
+    build: Path = BUILD,
+    *,
+    name: str | None = None,
+    further: Mapping[str, Path] | None = None,
+) -> Path:
+    """The zip of the function whose folder is `lambdas/<function>`, with `further` files by their names in the zip.
+
+    `name` is the zip's own where several functions have one folder. Raises `BundlingError`, also where the code is
+    larger than Lambda takes.
+    """
+    name, further = name or function, further or {}
     folder = root / "lambdas" / function
-    for name in ("handler.py", "requirements.txt"):
-        if not (folder / name).is_file():
-            raise BundlingError(f"lambdas/{function}/{name} does not exist")
+    for needed in ("handler.py", "requirements.txt"):
+        if not (folder / needed).is_file():
+            raise BundlingError(f"lambdas/{function}/{needed} does not exist")
     packages = _install(folder / "requirements.txt", target, build)
     sources = sorted([*(root / "ics").rglob("*.py"), *(root / "lambdas").glob("*.py"), *folder.rglob("*.py")])
     installed = sorted(path for path in packages.rglob("*") if path.is_file())
-    entries = [(path, path.relative_to(root)) for path in sources]
-    entries += [(path, path.relative_to(packages)) for path in installed]
-    key = _digest([packages.name.encode(), *(part for path in sources for part in _named(path, root))])
-    archive = build / "lambdas" / f"{function}-{key}.zip"
+    own = [(path, path.relative_to(root)) for path in sources]
+    own += [(path, Path(place)) for place, path in sorted(further.items())]
+    entries = own + [(path, path.relative_to(packages)) for path in installed]
+    key = _digest([packages.name.encode(), *(part for path, place in own for part in _named(path, place))])
+    archive = build / "lambdas" / f"{name}-{key}.zip"
     if archive.exists():
         archive.touch()
         return archive
+    size = sum(path.stat().st_size for path, _ in entries)
+    if size > UNZIPPED:
+        raise BundlingError(f"{name}: {size:,} bytes unzipped exceed Lambda's {UNZIPPED:,}: serve it by an endpoint")
     with tempfile.TemporaryDirectory(dir=_made(archive.parent)) as temporary:
         staged = Path(temporary) / archive.name
         _write_zip(staged, entries)
         staged.replace(archive)  # whole or not at all, whoever else is synthesizing
     with contextlib.suppress(FileNotFoundError):  # another synth is removing them
-        for old in sorted(archive.parent.glob(f"{function}-*.zip"), key=lambda path: path.stat().st_mtime_ns)[:-KEPT]:
+        for old in sorted(
+            archive.parent.glob(f"{name}-{'?' * len(key)}.zip"), key=lambda path: path.stat().st_mtime_ns
+        )[:-KEPT]:
             old.unlink()
     return archive
 
@@ -116,11 +140,11 @@ def _write_zip(archive: Path, entries: Iterable[tuple[Path, Path]]) -> None:
             info = zipfile.ZipInfo(name.as_posix())  # dated 1980-01-01
             info.compress_type = zipfile.ZIP_DEFLATED
             info.external_attr = (0o755 if os.access(path, os.X_OK) else 0o644) << 16
-            file.writestr(info, path.read_bytes())
+            file.writestr(info, path.read_bytes(), compresslevel=FAST)
 
 
-def _named(path: Path, root: Path) -> tuple[bytes, bytes]:
-    return path.relative_to(root).as_posix().encode(), path.read_bytes()
+def _named(path: Path, place: Path) -> tuple[bytes, bytes]:
+    return place.as_posix().encode(), path.read_bytes()
 
 
 def _digest(parts: Iterable[bytes]) -> str:

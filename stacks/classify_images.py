@@ -9,7 +9,6 @@ from collections.abc import Mapping
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
@@ -17,6 +16,7 @@ from constructs import Construct
 from stacks.acknowledge import acknowledge, acknowledge_wildcards
 from stacks.alerts import Alerts
 from stacks.config import ROOT, ConfigError, DeployConfig
+from stacks.functions import Functions
 from stacks.log_group import log_group
 
 DEFINITION = ROOT / "statemachine" / "classify_images.asl.json"
@@ -31,7 +31,7 @@ class ClassifyImages(Construct):
         construct_id: str,
         config: DeployConfig,
         *,
-        functions: Mapping[str, lambda_.Function],
+        functions: Functions,
         working: s3.IBucket,
         alerts: Alerts,
     ) -> None:
@@ -39,7 +39,7 @@ class ClassifyImages(Construct):
         name = f"ics-{config.environment}-classify-images"
         role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("states.amazonaws.com"))
         text = DEFINITION.read_text()
-        substitutions = {state: function.function_arn for state, function in functions.items()}
+        substitutions = {state: function.function_arn for state, function in functions.by_state.items()}
         substitutions["AlertTopic"] = alerts.topic.topic_arn
         _check_placeholders(text, substitutions)
 
@@ -76,7 +76,7 @@ class ClassifyImages(Construct):
 
 
 def _rights(
-    state_machine: sfn.StateMachine, functions: Mapping[str, lambda_.Function], working: s3.IBucket, alerts: Alerts
+    state_machine: sfn.StateMachine, functions: Functions, working: s3.IBucket, alerts: Alerts
 ) -> list[iam.PolicyStatement]:
     """What the definition does, and what a distributed Map does to its own children, redrive included."""
     arn = state_machine.state_machine_arn
@@ -88,7 +88,7 @@ def _rights(
         (["states:StartExecution"], [arn]),
         (["states:DescribeExecution", "states:RedriveExecution", "states:StopExecution"], executions),
         (["s3:GetObject"], [working.arn_for_objects("runs/*/plan.jsonl")]),
-        (["lambda:InvokeFunction"], [function.function_arn for function in functions.values()]),
+        (["lambda:InvokeFunction"], [function.function_arn for function in functions.all.values()]),
         (["sns:Publish"], [alerts.topic.topic_arn]),
         (["kms:Decrypt", "kms:GenerateDataKey"], [alerts.key.key_arn]),
     ]

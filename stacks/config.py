@@ -12,7 +12,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ics.contracts import MODES
 from ics.routing import DEFAULT_THRESHOLD
@@ -25,6 +25,14 @@ LOG_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096,
 
 UPLOADS = "uploads/"
 """Under which `ics classify` uploads, in the images bucket, and starts the run itself."""
+
+ONE_CPU = 1769
+"""MiB of memory at which Lambda gives a function one whole processor."""
+
+# Amazon Rekognition API reference, DetectCustomLabels, ProjectVersionArn.
+VERSION_ARN = (
+    r"arn:[a-z\d-]+:rekognition:[a-z\d-]+:\d{12}:project/[a-zA-Z0-9_.\-]{1,255}/version/[a-zA-Z0-9_.\-]{1,255}/[0-9]+"
+)
 
 TRAINING_PREFIX = "training"
 """Under which training jobs write, in the results bucket."""
@@ -49,32 +57,96 @@ class LambdaConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """One endpoint: the artifact it serves, what it runs on, how much of its traffic is captured.
+    """One of the environment's models; its `backend` says what classifies, and which further keys it has.
 
-    `artifact` is a folder relative to the repository. `batch_images` bounds a pipeline batch sent to this model;
-    `capture_percent` is the share of requests that data capture keeps.
+    `batch_images` bounds a pipeline batch sent to this model.
     """
 
+    backend: ClassVar[str]
+    batch_images: int = 100
+
+    def __post_init__(self) -> None:
+        _check(1 <= self.batch_images <= 1000, "batch_images", "from 1 to 1000")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndpointModel(ModelConfig):
+    """A SageMaker endpoint: the artifact it serves, what it runs on, how much of its traffic is captured.
+
+    `artifact` is a folder relative to the repository; `capture_percent` is the share of requests that data capture
+    keeps.
+    """
+
+    backend = "endpoint"
     artifact: str
     instance_type: str
     instance_count: int = 1
     variant: str = "AllTraffic"
-    batch_images: int = 100
     capture_percent: int = 100
 
     def __post_init__(self) -> None:
+        ModelConfig.__post_init__(self)
         _check(
             bool(re.fullmatch(r"ml\.[a-z0-9-]+\.[a-z0-9]+", self.instance_type)), "instance_type", "like ml.c6g.large"
         )
         _check(self.instance_count >= 1, "instance_count", "at least 1")
         _check(bool(re.fullmatch(r"[A-Za-z0-9](-*[A-Za-z0-9]){0,62}", self.variant)), "variant", "a SageMaker name")
-        _check(1 <= self.batch_images <= 1000, "batch_images", "from 1 to 1000")
         _check(0 <= self.capture_percent <= 100, "capture_percent", "from 0 to 100")
 
     @property
     def architecture(self) -> str:
         """The instance's processor: `arm64` for Graviton (a `g` after the generation: c6g, m7gd), else `x86_64`."""
         return "arm64" if re.match(r"ml\.[a-z]+\d+g", self.instance_type) else "x86_64"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LambdaModel(ModelConfig):
+    """ONNX Runtime inside a Lambda function: the artifact in its asset, its `memory` in MiB.
+
+    Lambda gives a function one whole processor at 1,769 MiB; a net computes on one.
+    """
+
+    backend = "lambda"
+    artifact: str
+    memory: int = ONE_CPU
+
+    def __post_init__(self) -> None:
+        ModelConfig.__post_init__(self)
+        _check(256 <= self.memory <= 10_240, "memory", "from 256 to 10240, in MiB")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RekognitionModel(ModelConfig):
+    """Amazon Rekognition: DetectLabels or, where `custom_labels_version_arn` names one, a Custom Labels version.
+
+    At most `max_labels` labels of at least `min_confidence`, from 0 to 1, come of an image. `max_concurrency` bounds
+    the batches at once, each of which has at most four requests under way: the account's quota of requests a second
+    (Service Quotas, 5 to 50 by region) is shared by all of them.
+    """
+
+    backend = "rekognition"
+    batch_images: int = 25
+    max_labels: int = 10
+    min_confidence: float = 0.55
+    max_concurrency: int = 2
+    custom_labels_version_arn: str | None = None
+
+    def __post_init__(self) -> None:
+        ModelConfig.__post_init__(self)
+        _check(self.batch_images <= 100, "batch_images", "from 1 to 100")
+        _check(1 <= self.max_labels <= 100, "max_labels", "from 1 to 100")
+        _check(0 <= self.min_confidence <= 1, "min_confidence", "from 0 to 1")
+        _check(1 <= self.max_concurrency <= 100, "max_concurrency", "from 1 to 100")
+        _check(
+            self.custom_labels_version_arn is None or bool(re.fullmatch(VERSION_ARN, self.custom_labels_version_arn)),
+            "custom_labels_version_arn",
+            "the ARN of a project's version: arn:aws:rekognition:REGION:ACCOUNT:project/NAME/version/VERSION/NUMBER",
+        )
+
+
+BACKENDS: Mapping[str, type[ModelConfig]] = {
+    kind.backend: kind for kind in (EndpointModel, LambdaModel, RekognitionModel)
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,10 +238,32 @@ class DeployConfig:
             fits = len(name) <= 63 and bool(re.fullmatch(r"[a-z0-9](-*[a-z0-9])*", name))
             wanted = f"such that {name!r} is at most 63 lowercase letters, digits and inner hyphens"
             _check(fits, f"models.{model}", wanted)
+            function = self.classifier_name(model)
+            _check(len(function) <= 64, f"models.{model}", f"such that {function!r} is at most 64 characters")
 
     def endpoint_name(self, model: str) -> str:
         """The model's endpoint, computed wherever it is needed and never exported across stacks."""
         return f"ics-{self.environment}-{model}"
+
+    @property
+    def endpoints(self) -> Mapping[str, EndpointModel]:
+        """The models that have an endpoint."""
+        return {name: model for name, model in self.models.items() if isinstance(model, EndpointModel)}
+
+    @property
+    def artifacts(self) -> Mapping[str, Path]:
+        """The folders of the models that have an artifact."""
+        kinds = EndpointModel | LambdaModel
+        return {name: ROOT / model.artifact for name, model in self.models.items() if isinstance(model, kinds)}
+
+    def classifier_name(self, model: str) -> str:
+        """The function that ClassifyImage invokes for a model, computed as an endpoint's name is."""
+        name = {
+            "endpoint": "classify-image",
+            "lambda": f"classify-in-lambda-{model}",  # a function for each model: its asset holds the artifact
+            "rekognition": "classify-with-rekognition",
+        }[self.models[model].backend]
+        return f"ics-{self.environment}-{name}"
 
 
 def load_config(environment: str, folder: Path = ENVIRONMENTS) -> DeployConfig:
@@ -209,10 +303,26 @@ def _parse(cls: type[Any], table: Mapping[str, Any], where: str = "") -> Any:
         raise ConfigError(f"{where}{error}") from error
 
 
+def _model(table: Mapping[str, Any], where: str) -> ModelConfig:
+    """A model's table, whose keys are those of its backend; one of another backend is told whose it is."""
+    backend = table.get("backend", EndpointModel.backend)
+    if str(backend) not in BACKENDS:
+        raise ConfigError(f"{where}backend: must be one of {', '.join(BACKENDS)}, not {backend!r}")
+    own = {item.name for item in dataclasses.fields(BACKENDS[backend])}
+    for key in (key for key in table if key not in own | {"backend"}):
+        whose = [name for name, kind in BACKENDS.items() if key in {item.name for item in dataclasses.fields(kind)}]
+        if whose:
+            raise ConfigError(f"{where}{key}: is a key of backend {' and '.join(whose)}, not of {backend}")
+    given = {key: value for key, value in table.items() if key != "backend"}
+    return typing.cast(ModelConfig, _parse(BACKENDS[backend], given, where))
+
+
 def _value(kind: Any, value: Any, where: str) -> Any:
     """Convert one TOML value to a field's type; raises `ConfigError` where the types differ."""
     if typing.get_origin(kind) is types.UnionType:  # `str | None`: TOML has no null, so absence is the default
         kind = next(part for part in typing.get_args(kind) if part is not types.NoneType)
+    if kind is ModelConfig and isinstance(value, dict):
+        return _model(value, f"{where}.")
     if dataclasses.is_dataclass(kind) and isinstance(value, dict):
         return _parse(typing.cast(type[Any], kind), value, f"{where}.")
     if typing.get_origin(kind) is Mapping and isinstance(value, dict):

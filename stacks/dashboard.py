@@ -29,10 +29,10 @@ class Dashboard(Construct):
         uploads: UploadEvents | None,
     ) -> None:
         super().__init__(scope, construct_id)
-        names = [alarm_name(config, runbook) for runbook in (*RUN_RUNBOOKS, "alerts-undelivered")]
+        names = [alarm_name(config, runbook) for runbook in (*RUN_RUNBOOKS, "alerts-undelivered", "mail-stuck")]
         names += [alarm_name(config, "alerts-unread", queue) for queue in config.alert_queues]
         names += [alarm_name(config, runbook) for runbook in UPLOAD_RUNBOOKS if uploads is not None]
-        for model, settings in config.models.items():
+        for model, settings in config.endpoints.items():
             watched = [name for name in ENDPOINT_RUNBOOKS if name != "capture-stopped" or settings.capture_percent]
             names += [alarm_name(config, runbook, model) for runbook in watched]
         found = [cloudwatch.Alarm.from_alarm_name(self, f"Alarm{number}", name) for number, name in enumerate(names)]
@@ -51,7 +51,7 @@ class Dashboard(Construct):
                 _graph("Functions", alarms.errors, alarms.throttles),
             ],
             *([] if uploads is None else [_uploads(uploads)]),
-            *(_endpoint(config, model) for model in config.models),
+            *(_endpoint(config, model) for model in config.endpoints),
         ]
         cloudwatch.Dashboard(self, "Dashboard", dashboard_name=f"ics-{config.environment}", widgets=rows)
 
@@ -78,7 +78,7 @@ def _uploads(uploads: UploadEvents) -> list[cloudwatch.IWidget]:
 
 def _endpoint(config: DeployConfig, model: str) -> list[cloudwatch.IWidget]:
     endpoint = config.endpoint_name(model)
-    variant = {"EndpointName": endpoint, "VariantName": config.models[model].variant}
+    variant = {"EndpointName": endpoint, "VariantName": config.endpoints[model].variant}
     return [
         _graph(
             f"{endpoint}: requests",

@@ -27,6 +27,7 @@ class DataStack(cdk.Stack):
             "WorkingBucketName": self.buckets.working.bucket_name,
             "TableName": self.table.table_name,
             "AlertTopicArn": self.alerts.topic.topic_arn,
+            "MailTopicArn": self.alerts.mail.topic_arn,
         }.items():
             cdk.CfnOutput(self, key, value=value)
         reviewers = reviewer_role(self, "ReviewerRole", self.buckets)

@@ -32,7 +32,7 @@ class Endpoint(Construct):
         self, scope: Construct, model_name: str, config: DeployConfig, *, results: s3.IBucket, topic: sns.ITopic
     ) -> None:
         super().__init__(scope, model_name)
-        name, settings = config.endpoint_name(model_name), config.models[model_name]
+        name, settings = config.endpoint_name(model_name), config.endpoints[model_name]
         image = serving_image(self, "Image", config, settings)
         artifact = s3_assets.Asset(self, "Artifact", path=str(pack_artifact(ROOT / settings.artifact)))
         group = log_group(self, "Logs", f"/aws/sagemaker/Endpoints/{name}", config)  # where SageMaker writes

@@ -27,7 +27,7 @@ class EndpointAlarms(Construct):
         results: s3.IBucket,
     ) -> None:
         super().__init__(scope, construct_id)
-        endpoint, settings = config.endpoint_name(model), config.models[model]
+        endpoint, settings = config.endpoint_name(model), config.endpoints[model]
         variant = {"EndpointName": endpoint, "VariantName": settings.variant}
 
         def ring(

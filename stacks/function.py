@@ -1,6 +1,7 @@
 """One Lambda function: its asset, its role, its log group, its settings."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
@@ -39,11 +40,13 @@ def function(
     environment: Mapping[str, str],
     rights: Sequence[iam.PolicyStatement],
     failures: str = SEEN_BY_ITS_CALLER,
+    suffix: str = "",
+    further: Mapping[str, Path] | None = None,
 ) -> lambda_.Function:
-    """The function of `lambdas/<folder>`, named `ics-<environment>-<folder>`, with `memory` in MiB.
+    """The function of `lambdas/<folder>`, named `ics-<environment>-<folder>[-<suffix>]`, with `memory` in MiB.
 
-    Its role may write its own log and do what `rights` say, nothing else. `failures` says why it needs no dead-letter
-    queue of its own. Raises `ConfigError` where the settings
+    Its asset holds the `further` files, by their names there. Its role may write its own log and do what `rights` say,
+    nothing else. `failures` says why it needs no dead-letter queue of its own. Raises `ConfigError` where the settings
     exceed Lambda's quota, and `BundlingError`.
     """
     size = sum(
@@ -55,7 +58,7 @@ def function(
             f"{construct_id}: {size} bytes of environment variables exceed Lambda's {ENVIRONMENT_BYTES};"
             " name fewer models"
         )
-    name = f"ics-{config.environment}-{folder.replace('_', '-')}"
+    name = "-".join(part for part in ("ics", config.environment, folder.replace("_", "-"), suffix) if part)
     target = target_of(config.lambda_)
     group = log_group(scope, f"{construct_id}Logs", f"/aws/lambda/{name}", config)
     log = iam.PolicyStatement(
@@ -69,13 +72,19 @@ def function(
         inline_policies={"Run": iam.PolicyDocument(statements=[log, *rights])},
     )
     acknowledge_wildcards(
-        role, rights, "objects get their names from people and runs: the prefix is as narrow as it is"
+        role,
+        rights,
+        "people and runs name objects: the prefix is as narrow as it is; Rekognition's DetectLabels has no resource",
     )
+    if any("*" in right.resources for right in rights):
+        acknowledge(role, {"Serverless-LambdaStarPermissions": "Rekognition's DetectLabels has no resource"})
     made = lambda_.Function(
         scope,
         construct_id,
         function_name=name,
-        code=lambda_.Code.from_asset(str(bundle(folder, target))),
+        code=lambda_.Code.from_asset(
+            str(bundle(folder, target, name=f"{folder}.{suffix}" if suffix else None, further=further))
+        ),
         handler=f"lambdas.{folder}.handler.handler",
         runtime=lambda_.Runtime(f"python{target.python}", lambda_.RuntimeFamily.PYTHON),
         architecture=lambda_.Architecture.ARM_64 if target.architecture == "arm64" else lambda_.Architecture.X86_64,

@@ -1,8 +1,7 @@
-"""The pipeline's six functions: what each is told, and what each may touch."""
+"""The pipeline's functions: what each is told, and what each may touch."""
 
-import json
 import re
-from dataclasses import asdict
+from collections.abc import Mapping
 
 import aws_cdk as cdk
 from aws_cdk import aws_dynamodb as dynamodb
@@ -12,21 +11,29 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from ics import paths
-from ics.artifact import load_spec
+from stacks.alerts import Alerts
 from stacks.buckets import Buckets
-from stacks.config import ROOT, DeployConfig
+from stacks.classifiers import classifiers, models_setting
+from stacks.config import ONE_CPU, DeployConfig
 from stacks.function import function
-from stacks.rights import get, read, tag, write
+from stacks.rights import get, publish, read, tag, write
 from stacks.table import on_table
-
-ONE_CPU = 1769  # MiB of memory at which Lambda gives a function one whole processor
 
 
 class Functions(Construct):
-    """`by_state`: the function of each state of the state machine, by the state's name."""
+    """`by_state`: the function of each state that always has the same one, by the state's name.
+
+    `classifiers`: of the state ClassifyImage, the function of each of the environment's models, by the model's name.
+    """
 
     def __init__(
-        self, scope: Construct, construct_id: str, config: DeployConfig, buckets: Buckets, table: dynamodb.ITable
+        self,
+        scope: Construct,
+        construct_id: str,
+        config: DeployConfig,
+        buckets: Buckets,
+        table: dynamodb.ITable,
+        alerts: Alerts,
     ) -> None:
         super().__init__(scope, construct_id)
         self.config = config
@@ -36,7 +43,8 @@ class Functions(Construct):
             "WORKING_BUCKET": buckets.working.bucket_name,
             "RESULTS_BUCKET": buckets.results.bucket_name,
             "TABLE": table.table_name,
-            "MODELS": models_setting(config),
+            "ALERT_TOPIC": alerts.topic.topic_arn,
+            "MODELS": models_setting(config, config.models),
             "DEFAULT_MODEL": config.default_model,
             "THRESHOLD": str(config.threshold),
             "BATCH_SOURCE_BYTES": str(config.batch_source_bytes),
@@ -80,24 +88,18 @@ class Functions(Construct):
             ],
         )
         self._add(
-            "ClassifyImage",
-            seconds=54,
-            memory=512,
-            settings="WORKING_BUCKET MODELS",
-            rights=[*read_runs, *write_runs, self._invoke_endpoints()],
-        )
-        self._add(
             "FilterLowConfidence",
             seconds=11,
             memory=512,
-            settings="WORKING_BUCKET RESULTS_BUCKET TABLE",
+            settings="ENVIRONMENT WORKING_BUCKET RESULTS_BUCKET TABLE ALERT_TOPIC",
             rights=[
                 *read_runs,
                 *write_runs,
                 *write_rows,
-                on_table(table, "BatchGetItem", "BatchWriteItem"),
+                on_table(table, "BatchGetItem", "BatchWriteItem", "GetItem", "PutItem"),
                 *write(buckets.results, "quarantine/*"),
                 *(right for source in sources for right in tag(source)),
+                *publish(alerts.topic, alerts.key),
             ],
         )
         self._add(
@@ -114,6 +116,12 @@ class Functions(Construct):
             settings="ENVIRONMENT WORKING_BUCKET RESULTS_BUCKET",
             rights=[*read_runs, *write_runs, *read_rows, *write_rows, *write_summary],
         )
+        self.classifiers = classifiers(self, config, buckets.working, rights=[*read_runs, *write_runs])
+
+    @property
+    def all(self) -> Mapping[str, lambda_.Function]:
+        """Every function once, by its construct's name."""
+        return {one.node.id: one for one in (*self.by_state.values(), *self.classifiers.values())}
 
     def _add(self, state: str, *, seconds: int, memory: int, settings: str, rights: list[iam.PolicyStatement]) -> None:
         """Add the function of `state`, its folder the state's name in snake case, told the named settings."""
@@ -143,29 +151,3 @@ class Functions(Construct):
                 )
             ],
         )
-
-    def _invoke_endpoints(self) -> iam.PolicyStatement:
-        """Invoke the environment's endpoints, whose names are computed."""
-        names = [self.config.endpoint_name(model) for model in self.config.models]
-        arn = cdk.Stack.of(self).format_arn
-        return iam.PolicyStatement(
-            actions=["sagemaker:InvokeEndpoint"],
-            resources=[arn(service="sagemaker", resource="endpoint", resource_name=name) for name in names],
-        )
-
-
-def models_setting(config: DeployConfig) -> str:
-    """The MODELS setting: JSON of each model's endpoint, the input its artifact declares, and its batch size.
-
-    Raises `ics.errors.InvalidArtifact` for an artifact that is missing or contradicts itself.
-    """
-    models = {
-        name: {
-            "endpoint": config.endpoint_name(name),
-            "input": asdict(load_spec(ROOT / model.artifact).input),
-            "batch_images": model.batch_images,
-            "version": load_spec(ROOT / model.artifact).version,
-        }
-        for name, model in config.models.items()
-    }
-    return json.dumps(models, separators=(",", ":"))

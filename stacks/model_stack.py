@@ -1,4 +1,4 @@
-"""ModelStack: one SageMaker endpoint for each model the environment names."""
+"""ModelStack: one SageMaker endpoint for each of the environment's models that has one."""
 
 from typing import Any
 
@@ -25,5 +25,5 @@ class ModelStack(cdk.Stack):
         **properties: Any,
     ) -> None:
         super().__init__(scope, construct_id, **properties)
-        for name in config.models:
+        for name in config.endpoints:
             Endpoint(self, name, config, results=results, topic=topic)

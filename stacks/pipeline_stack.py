@@ -12,6 +12,7 @@ from stacks.classify_images import ClassifyImages
 from stacks.config import DeployConfig
 from stacks.dashboard import Dashboard
 from stacks.functions import Functions
+from stacks.mail import Mail
 from stacks.run_alarms import RunAlarms
 from stacks.upload_events import UploadEvents
 
@@ -31,15 +32,16 @@ class PipelineStack(cdk.Stack):
         **properties: Any,
     ) -> None:
         super().__init__(scope, construct_id, **properties)
-        functions = Functions(self, "Functions", config, buckets, table)
+        functions = Functions(self, "Functions", config, buckets, table, alerts)
         classify_images = ClassifyImages(
             self,
             "ClassifyImages",
             config,
-            functions=functions.by_state,
+            functions=functions,
             working=buckets.working,
             alerts=alerts,
         )
+        mail = Mail(self, "Mail", config, alerts=alerts, table=table)
         alarms = RunAlarms(
             self,
             "Alarms",
@@ -47,12 +49,13 @@ class PipelineStack(cdk.Stack):
             alerts.topic,
             state_machine=classify_images.state_machine,
             state_machine_log=classify_images.log,
-            functions=functions.by_state,
+            functions={**functions.all, "PaceMail": mail.function},
         )
         outputs = {
             "StateMachineArn": classify_images.state_machine.state_machine_arn,
             "DefaultModel": config.default_model,
             "Models": ",".join(config.models),
+            "Endpoints": ",".join(config.endpoints) or "none",
             "Threshold": str(config.threshold),
         }
         uploads = None

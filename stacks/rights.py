@@ -1,7 +1,9 @@
 """IAM statements on buckets, one action list a purpose: never a wildcard action."""
 
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sns as sns
 
 
 def read(bucket: s3.IBucket, *keys: str, versions: bool = False) -> list[iam.PolicyStatement]:
@@ -13,6 +15,14 @@ def read(bucket: s3.IBucket, *keys: str, versions: bool = False) -> list[iam.Pol
     return [
         iam.PolicyStatement(actions=["s3:ListBucket"], resources=[bucket.bucket_arn]),
         get(bucket, *keys, versions=versions),
+    ]
+
+
+def publish(topic: sns.ITopic, key: kms.IKey) -> list[iam.PolicyStatement]:
+    """Publish to a topic that is encrypted with this key: SNS Developer Guide, "Managing encryption keys and costs"."""
+    return [
+        iam.PolicyStatement(actions=["sns:Publish"], resources=[topic.topic_arn]),
+        iam.PolicyStatement(actions=["kms:Decrypt", "kms:GenerateDataKey"], resources=[key.key_arn]),
     ]
 
 

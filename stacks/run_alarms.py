@@ -107,7 +107,9 @@ def _untold(scope: Construct, config: DeployConfig, log: logs.LogGroup) -> cloud
 
 def _sum(functions: Mapping[str, lambda_.Function], name: str) -> cloudwatch.MathExpression:
     each = {
-        f"{state[0].lower()}{state[1:]}{name}": metric("AWS/Lambda", name, {"FunctionName": function.function_name})
+        f"{state[0].lower()}{state[1:].replace('-', '_')}{name}": metric(
+            "AWS/Lambda", name, {"FunctionName": function.function_name}
+        )
         for state, function in functions.items()
     }
     return cloudwatch.MathExpression(

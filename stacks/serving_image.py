@@ -9,7 +9,7 @@ from aws_cdk import aws_ecr_assets as ecr_assets
 from constructs import Construct
 
 from stacks.artifact import FILES
-from stacks.config import ROOT, DeployConfig, ModelConfig
+from stacks.config import ROOT, DeployConfig, EndpointModel
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,12 @@ class ServingImage:
     repository: ecr.IRepository | None = None
 
 
-def serving_image(scope: Construct, construct_id: str, config: DeployConfig, model: ModelConfig) -> ServingImage:
+def serving_image(scope: Construct, construct_id: str, config: DeployConfig, model: EndpointModel) -> ServingImage:
     """The image for the model's kind of instance. Synthesis only hashes the sources: Docker is needed to deploy."""
     if config.serving_image is not None:
         return ServingImage(config.serving_image)
     graviton = model.architecture == "arm64"
-    baked = PurePosixPath(config.models[config.default_model].artifact)
+    baked = PurePosixPath(config.endpoints.get(config.default_model, next(iter(config.endpoints.values()))).artifact)
     asset = ecr_assets.DockerImageAsset(
         scope,
         construct_id,

@@ -1,4 +1,4 @@
-"""FilterLowConfidence: judge each prediction of a batch, mark its images, write its rows and its receipt."""
+"""FilterLowConfidence: judge a batch's predictions, mark images, tell of watched labels, write rows and receipt."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -10,6 +10,7 @@ from ics.policy import Policy, policy_from_json
 from ics.staging import answered, judged_rows, waiting
 from lambdas import ledger
 from lambdas.filter_low_confidence.marking import mark
+from lambdas.filter_low_confidence.telling import tell
 from lambdas.runtime import log, now
 from lambdas.s3 import read_working, write_rows
 
@@ -30,7 +31,9 @@ def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
     decided_at = now()
     rows = list(judged_rows(staged, answers, batch, policy, decided_at, late))
     # A kept row's image was marked when it was decided, and may have been released from quarantine since.
-    mark([row for row in rows if row["decided_at"] == decided_at], policy)
+    new = [row for row in rows if row["decided_at"] == decided_at]
+    mark(new, policy)
+    tell(batch, new)
     done = write_rows(batch, rows)
     log("judged", **{name: done[name] for name in ("run", "batch", "images", *DECISIONS)})
     return {"images": done["images"]}

@@ -29,14 +29,17 @@ def handler(event: Mapping[str, Any], context: Context) -> dict[str, Any]:
         request.model, requested=request.threshold, default=config.threshold
     )
     write_working(paths.policy(run), policy_to_json(policy))
+    model = config.models[request.model]
     budget = Budget(context)
-    planned, batches = write_plan(run, request.source, config.models[request.model].batch_images, budget)
+    at_once = config.at_once(request.model)
+    planned, batches = write_plan(run, request.source, model.batch_images, child_batches(at_once), budget)
     log("planned", run=run, planned=planned, batches=batches, skipped=budget.skipped, model=request.model)
     answer = {
         "run": run,
         "started": event["started"],
         "attempt": 0,
         "model": request.model,
+        "classify": model.classify,
         "threshold": policy.threshold,
         "policy": policy.version,
         "mode": request.mode,
@@ -47,7 +50,7 @@ def handler(event: Mapping[str, Any], context: Context) -> dict[str, Any]:
         "batches": batches,
         "left": batches,
         "told": False,
-        "max_concurrency": config.max_concurrency // child_batches(config.max_concurrency),
+        "max_concurrency": at_once // child_batches(at_once),
         "plan": {"bucket": config.working_bucket, "key": paths.plan(run)},
     }
     write_working(paths.record(run), dump_line(answer))

@@ -3,7 +3,7 @@
 import obstore
 
 from ics import paths
-from ics.batches import BatchCutter, batches_of, child_batches, plan_lines
+from ics.batches import BatchCutter, batches_of, plan_lines
 from ics.errors import EmptySource
 from ics.request import Source
 from lambdas.budget import Budget
@@ -11,8 +11,8 @@ from lambdas.runtime import settings, store
 from lambdas.sources import describe, images_of
 
 
-def write_plan(run: str, source: Source, batch_images: int, budget: Budget) -> tuple[int, int]:
-    """Write the run's images.jsonl and plan.jsonl; return how many images and how many batches.
+def write_plan(run: str, source: Source, batch_images: int, a_child: int, budget: Budget) -> tuple[int, int]:
+    """Write the run's images.jsonl and plan.jsonl, `a_child` batches a line; return how many images and batches.
 
     Raises:
         EmptySource: the source holds no image.
@@ -27,6 +27,6 @@ def write_plan(run: str, source: Source, batch_images: int, budget: Budget) -> t
     spans = cutter.spans()
     if not spans:
         raise EmptySource(f"{describe(source)} holds no image")
-    plan = plan_lines(batches_of(run, spans), child_batches(config.max_concurrency))
+    plan = plan_lines(batches_of(run, spans), a_child)
     obstore.put(working, paths.plan(run), b"".join(plan))
     return cutter.images, len(spans)

@@ -47,7 +47,8 @@ def resume(name: str, execution: str) -> dict[str, Any]:
     attempt = _claim(run, execution)
     _await_end(run, attempt, execution)
     left = list(_unfinished(run, record["batches"]))
-    a_child = child_batches(config.max_concurrency)
+    at_once = config.at_once(record["model"])
+    a_child = child_batches(at_once)
     write_working(paths.plan(run, attempt), b"".join(plan_lines(left, a_child)))
     log("resumed", run=run, attempt=attempt, batches=len(left), execution=execution.rpartition(":")[2])
     return {
@@ -56,7 +57,8 @@ def resume(name: str, execution: str) -> dict[str, Any]:
         "left": len(left),
         "told": summary is not None and not left and not summary["failed"],
         "counted": {one: summary[one] for one in ("planned", *DECISIONS)} if summary else {},
-        "max_concurrency": config.max_concurrency // a_child,
+        "classify": config.models[record["model"]].classify,
+        "max_concurrency": at_once // a_child,
         "plan": {"bucket": config.working_bucket, "key": paths.plan(run, attempt)},
     }
 

@@ -9,7 +9,7 @@ from operator import itemgetter
 from ics.artifact import InputSpec
 from ics.contracts import ImageRef
 from ics.errors import ImageError, image_error
-from ics.imaging import prepare
+from ics.imaging import prepare, prepare_photo
 from lambdas.runtime import settings
 from lambdas.s3 import read_image
 from lambdas.serialize_image_data.members import read_members
@@ -24,10 +24,11 @@ time of preparing them between reads. A batch has at most 1,000."""
 _decoding = threading.Lock()
 
 
-def read_prepared(refs: Iterable[ImageRef], spec: InputSpec) -> list[tuple[ImageRef, bytes | ImageError]]:
+def read_prepared(refs: Iterable[ImageRef], spec: InputSpec | None) -> list[tuple[ImageRef, bytes | ImageError]]:
     """Each image, in order, as read (with its etag), and its prepared bytes, or what is wrong with it.
 
-    Members of a shard are read in one request, from the first one's first byte to the last one's last.
+    Without a `spec` it is prepared as a photograph. Members of a shard are read in one request, from the first one's
+    first byte to the last one's last.
     """
     refs = list(refs)
     members = {place: ref for place, ref in enumerate(refs) if ref.member and not ref.fault}
@@ -42,7 +43,7 @@ def read_prepared(refs: Iterable[ImageRef], spec: InputSpec) -> list[tuple[Image
     return [found[place] for place in range(len(refs))]
 
 
-def _read(ref: ImageRef, spec: InputSpec) -> tuple[ImageRef, bytes | ImageError, bytes]:
+def _read(ref: ImageRef, spec: InputSpec | None) -> tuple[ImageRef, bytes | ImageError, bytes]:
     """An image as read: prepared, or what is wrong with it; or, where small, as its source has it."""
     if ref.fault:
         return ref, image_error(ref.fault), b""
@@ -56,8 +57,9 @@ def _read(ref: ImageRef, spec: InputSpec) -> tuple[ImageRef, bytes | ImageError,
         return ref, _prepared(content, spec), b""
 
 
-def _prepared(content: bytes, spec: InputSpec) -> bytes | ImageError:
+def _prepared(content: bytes, spec: InputSpec | None) -> bytes | ImageError:
+    limit = settings().max_pixels
     try:
-        return prepare(content, spec, settings().max_pixels)
+        return prepare(content, spec, limit) if spec else prepare_photo(content, limit)
     except ImageError as error:
         return error

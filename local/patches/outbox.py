@@ -1,4 +1,4 @@
-"""SNS: e-mail is kept in a file, and a message structure without a `default` is refused.
+"""SNS: what is mailed or queued is kept in a file, and a message structure without a `default` is refused.
 
 MiniStack only logs e-mail, and takes any message as MessageStructure=json. Local e-mail subscriptions count as
 confirmed; filter policies apply to them as to all.
@@ -14,18 +14,21 @@ from ministack.services import sns
 
 from local.control import OUTBOX
 
+KEPT = ("email", "email-json", "sqs")
+"""The protocols whose deliveries are written down: those that locally nobody else would see, or see for long."""
+
 _mutex = threading.Lock()
 
 
 def apply(state: Path) -> None:
-    """Append every e-mail delivery to the outbox of this state folder."""
+    """Append every delivery to an address or a queue to the outbox of this state folder."""
     fanout, publish = sns._fanout, sns.publish_internal
 
     def deliver(topic_arn: str, message_id: str, message: str, subject: str, structure: str = "",
                 attributes: dict[str, Any] | None = None, **fifo: str) -> None:  # fmt: skip
         topic = sns._topic_by_arn_any_scope(topic_arn)
         for subscription in (topic or {}).get("subscriptions", []):
-            if subscription["protocol"] not in ("email", "email-json") or not subscription.get("confirmed"):
+            if subscription["protocol"] not in KEPT or not subscription.get("confirmed"):
                 continue
             text = sns._resolve_message_for_protocol(message, structure, subscription["protocol"])
             if sns._matches_filter_policy(subscription, attributes or {}, text):

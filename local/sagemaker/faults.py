@@ -1,7 +1,7 @@
 """Faults that an endpoint can be told to have, to rehearse bad days: throttling, errors, slowness, nonsense.
 
-`PUT /_local/faults/<endpoint>` with a JSON list of faults replaces those there were. Each request to the endpoint meets
-the first fault that fits it and has times left.
+`PUT /_local/faults/<endpoint>`, or `/rekognition`, with a JSON list of faults replaces those there were. Each request
+meets the first fault that fits it and has times left.
 """
 
 import asyncio
@@ -41,11 +41,16 @@ class Faults:
 
     async def meet(self, endpoint: str, variant: str, body: bytes) -> Answer | None:
         """The answer of the fault that this request meets; None where the model is to answer."""
+        fault = self.take(endpoint, body)
+        return None if fault is None else await _answer(fault, endpoint, variant)
+
+    def take(self, endpoint: str, body: bytes) -> Fault | None:
+        """The fault that this request meets, which then has one time less."""
         faults = self._by_endpoint.get(endpoint, [])
         for number, fault in enumerate(faults):
             if fault.times > 0 and fault.containing.encode() in body:
                 faults[number] = replace(fault, times=fault.times - 1)
-                return await _answer(fault, endpoint, variant)
+                return fault
         return None
 
 

@@ -94,7 +94,9 @@ def test_each_stack_and_endpoint_is_judged(clients: Clients) -> None:
 
 def test_who_is_not_subscribed_or_has_not_confirmed_is_not_told(clients: Clients) -> None:
     topic = "arn:aws:sns:eu-west-1:1:alerts"
-    outputs = {"Outputs": [{"OutputKey": "AlertTopicArn", "OutputValue": topic}]}
+    outputs = {
+        "Outputs": [{"OutputKey": "AlertTopicArn", "OutputValue": topic}, {"OutputKey": "Other", "OutputValue": "x"}]
+    }
     subscribed = [
         {"Protocol": "email", "Endpoint": "new@example.com", "SubscriptionArn": "PendingConfirmation"},
         {"Protocol": "email", "Endpoint": "ops@example.com", "SubscriptionArn": f"{topic}:1"},

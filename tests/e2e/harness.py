@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
 from cli.deployment import Deployment
 from ics import paths
@@ -58,8 +57,7 @@ def hold(ended: Ended, aws: control.LocalAws, deployment: Deployment) -> None:
         planned = deployment.s3.get_object(Bucket=deployment.working_bucket, Key=key)["Body"].read()
         expected = Counter(ImageRef(**json.loads(line)).uri for line in planned.splitlines())
         assert Counter(row["s3_uri"] for row in ended.rows) == expected  # nothing lost, nothing doubled
-    # By its execution's link, the last word of its line: another run's digest may name this run.
-    digests = [one for one in outbox.read(aws.state) if f":{quote(ended.run)}\n" in one.message]
+    digests = published(aws, f"digest/{ended.run}")
     assert len(digests) == 1, "exactly one digest a run"
     assert ended.summary["status"] in (digests[0].subject or "")
     largest = state_sizes(aws)[ended.execution["executionArn"]]
@@ -75,6 +73,12 @@ def policy_of(deployment: Deployment, content: bytes) -> Iterator[None]:
         yield
     finally:
         deployment.s3.delete_object(**place)
+
+
+def published(aws: control.LocalAws, alert: str) -> list[outbox.Delivery]:
+    """What was published under the id of an alert, as the environment's queue got it."""
+    told = outbox.queued(aws.state, "ics-local-alerts")
+    return [one for one in told if one.attributes.get("alert", {}).get("Value") == alert]
 
 
 def state_sizes(aws: control.LocalAws) -> dict[str, dict[str, Any]]:

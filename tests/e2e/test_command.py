@@ -79,7 +79,10 @@ def test_start_results_alerts_and_status_tell_of_the_same_run(
     assert alert["to"] == "ops@example.com"
     assert "all 1 images accepted" in alert["subject"]
     status = json.loads(ics("status", "--json").stdout)
-    assert status["models"] == dict.fromkeys(load_config("local").models, "InService")
+    assert status["models"] == {
+        name: "InService" if model.backend == "endpoint" else "without an endpoint"
+        for name, model in load_config("local").models.items()
+    }
     assert {"run": run, "status": "SUCCEEDED"} in status["runs"]
 
 

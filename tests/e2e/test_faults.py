@@ -16,9 +16,8 @@ from cli import runs
 from cli.deployment import Deployment
 from ics import paths
 from ics.contracts import Batch, ImageRef
-from local import outbox
 from local.control import LocalAws
-from tests.e2e.harness import Ended
+from tests.e2e.harness import Ended, published
 
 Put = Callable[[str, bytes], str]
 Finish = Callable[..., Ended]
@@ -193,7 +192,7 @@ def test_a_run_that_does_not_add_up_is_not_called_done_and_people_are_told(
         *_, last = runs.follow(deployment, run, every=0.1)
     assert (last.status, runs.describe(deployment, run)["error"]) == ("FAILED", "NotReconciled")
     assert runs.summary(deployment, run) is None
-    (told,) = (one for one in outbox.read(aws.state) if run in one.message)
+    (told,) = published(aws, f"digest/{run}")
     assert told.subject == "[ICS] FAILED: a run could not be summarized"
     assert "1000 planned" in told.message
 

@@ -36,11 +36,14 @@ def test_logs_lead_from_a_run_to_its_failed_image_and_its_metrics_add_up(
 def test_every_deployed_alarm_tells_the_subscribers(aws: control.LocalAws, deployment: Deployment) -> None:
     cloudwatch = deployment.session.client("cloudwatch", endpoint_url=aws.endpoint_url)
     alarms = cloudwatch.describe_alarms(AlarmNamePrefix="ics-local-")["MetricAlarms"]
-    assert len(alarms) == 8 + 5 * len(deployment.models)
+    assert len(alarms) == 9 + 5 * len(deployment.endpoints)
     for alarm in alarms:
         cloudwatch.set_alarm_state(AlarmName=alarm["AlarmName"], StateValue="ALARM", StateReason="rehearsal")
         deadline = time.monotonic() + 20
-        while not any(alarm["AlarmName"] in (one.subject or "") + one.message for one in outbox.read(aws.state)):
+        while not any(
+            alarm["AlarmName"] in (one.subject or "") + one.message
+            for one in outbox.queued(aws.state, "ics-local-alerts")
+        ):
             assert time.monotonic() < deadline, alarm["AlarmName"]
             time.sleep(0.1)
         assert alarm["AlarmDescription"].split()[-1].startswith("docs/runbooks/")

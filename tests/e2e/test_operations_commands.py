@@ -21,8 +21,8 @@ from cli import runs, stopping
 from cli.deployment import ROOT, Deployment
 from cli.main import app
 from ics import paths
-from local import control, outbox
-from tests.e2e.harness import Ended, hold
+from local import control
+from tests.e2e.harness import Ended, hold, published
 
 Shell = Callable[..., "subprocess.CompletedProcess[str]"]
 EXAMPLES = {
@@ -139,14 +139,14 @@ def test_a_doctor_finds_nothing_wrong_here_and_says_what_is(
     assert names >= {"Python", "packages", "Node", "CDK CLI", "loopback", "ics-local-pipeline", "ics-local-digits"}
     (email,) = (
         one["SubscriptionArn"]
-        for one in deployment.sns.list_subscriptions_by_topic(TopicArn=deployment.alert_topic)["Subscriptions"]
+        for one in deployment.sns.list_subscriptions_by_topic(TopicArn=deployment.mail_topic)["Subscriptions"]
         if one["Protocol"] == "email"
     )
     deployment.sns.unsubscribe(SubscriptionArn=email)
     try:
         ill = shell("ics doctor --json")
     finally:
-        deployment.sns.subscribe(TopicArn=deployment.alert_topic, Protocol="email", Endpoint="ops@example.com")
+        deployment.sns.subscribe(TopicArn=deployment.mail_topic, Protocol="email", Endpoint="ops@example.com")
     assert ill.returncode == 2
     (found,) = (check for check in json.loads(ill.stdout) if check["level"] != "ok")
     assert (found["level"], found["found"]) == ("problem", "ops@example.com is not subscribed")
@@ -230,7 +230,7 @@ def test_a_run_that_is_stopped_midway_adds_up_tells_once_and_leaves_nothing_runn
 
     again = shell(f"ics stop {run}")  # changes nothing, and tells nobody
     assert (again.returncode, "nothing left to stop" in again.stderr) == (1, True)
-    assert len([one for one in outbox.read(aws.state) if run in one.message]) == 1
+    assert len(published(aws, f"digest/{run}")) == 1
     assert runs.summary(deployment, run) == summary
 
 
@@ -245,5 +245,5 @@ def test_a_run_that_is_stopped_before_it_is_planned_has_a_summary_and_a_digest(
         deployment.s3.head_object(Bucket=deployment.results_bucket, Key=paths.summary(run))
     stopped = shell(f"ics stop {run} --json")
     assert (stopped.returncode, json.loads(stopped.stdout)["planned"]) == (1, 0), stopped.stderr
-    (told,) = (one for one in outbox.read(aws.state) if run in one.message)
+    (told,) = published(aws, f"digest/{run}")
     assert stopping.ERROR in (told.subject or "")

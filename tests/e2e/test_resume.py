@@ -160,7 +160,7 @@ def test_a_run_of_which_nothing_is_left_succeeds_and_tells_nobody_again(
     *_, last = runs.follow(deployment, resumed.execution, every=0.1)
     assert last.status == "SUCCEEDED"
     assert runs.map_run(deployment, resumed.execution) is None
-    assert not [one for one in outbox.read(aws.state) if resumed.execution in one.message]
+    assert not [one for one in outbox.queued(aws.state, "ics-local-alerts") if resumed.execution in one.message]
     assert runs.summary(deployment, ended.run) == ended.summary
 
 

@@ -6,7 +6,7 @@ import re
 from stacks.config import load_config
 from tests.infrastructure.templates import ROOT
 
-OF_RUNS = {"run-ended-early", "run-untold", "function-errors", "function-throttles", "alerts-undelivered"}
+OF_RUNS = {"run-ended-early", "run-untold", "function-errors", "function-throttles", "alerts-undelivered", "mail-stuck"}
 OF_AN_ENDPOINT = {"endpoint-errors", "endpoint-latency", "endpoint-disk", "endpoint-memory", "capture-stopped"}
 OF_A_QUEUE = {"alerts-unread"}
 OF_UPLOADS = {"dead-letters", "uploads-waiting"}
@@ -24,7 +24,7 @@ def expected_names(assembly):
     config, start = load_config(assembly.environment), f"ics-{assembly.environment}"
     return (
         {f"{start}-{name}" for name in OF_RUNS | (OF_UPLOADS if config.events else set())}
-        | {f"{start}-{model}-{name}" for model in config.models for name in OF_AN_ENDPOINT}
+        | {f"{start}-{model}-{name}" for model in config.endpoints for name in OF_AN_ENDPOINT}
         | {f"{start}-{queue}-{name}" for queue in config.alert_queues for name in OF_A_QUEUE}
     )
 
@@ -32,7 +32,7 @@ def expected_names(assembly):
 def test_every_alarm_is_there_and_tells_the_topic(assembly):
     alarms = {alarm["AlarmName"]: alarm for alarm in alarms_of(assembly)}
     assert set(alarms) == expected_names(assembly)
-    (topic,) = assembly.data.of("SNS::Topic")
+    topic = assembly.data.body["Outputs"]["AlertTopicArn"]["Value"]["Ref"]
     exports = {
         output["Export"]["Name"]: output["Value"]
         for output in assembly.data.body["Outputs"].values()

@@ -14,16 +14,12 @@ from stacks.bundling import BundlingError, Target, bundle, target_of
 from stacks.config import LambdaConfig
 
 MEGABYTE = 1_000_000
+COMPUTES = "classify_in_lambda"
+COMPUTED_WITH = {"serving/__init__.py", "serving/ctc.py", "serving/model.py"} | {
+    f"model/{name}" for name in ("model.onnx", "model.json", "card.md")
+}
 # ELF's e_machine, elf(5): EM_X86_64 and EM_AARCH64.
 MACHINES = {62: "x86_64", 183: "arm64"}
-FOLDERS = (
-    "classify_image",
-    "filter_low_confidence",
-    "plan_run",
-    "record_failure",
-    "serialize_image_data",
-    "summarize_run",
-)
 
 
 def machines_of(archive):
@@ -55,7 +51,7 @@ def test_assets_are_complete_small_and_hold_no_other_function(assembly):
         folder = function["Handler"].split(".")[1]
         with zipfile.ZipFile(assembly.zip_of(function)) as file:
             names = set(file.namelist())
-            assert sum(item.file_size for item in file.infolist()) < 60 * MEGABYTE
+            assert sum(item.file_size for item in file.infolist()) < (190 if folder == COMPUTES else 60) * MEGABYTE
             assert all(item.external_attr >> 16 & 0o444 == 0o444 for item in file.infolist())  # Lambda's user reads
         assert {
             f"lambdas/{folder}/handler.py",
@@ -66,8 +62,11 @@ def test_assets_are_complete_small_and_hold_no_other_function(assembly):
         assert {name.split("/")[1] for name in names if name.startswith("lambdas/") and name.count("/") > 1} == {folder}
         packages = {name.partition("/")[0] for name in names}
         assert "obstore" in packages
-        assert ("PIL" in packages) == (folder == "serialize_image_data")
-        assert not packages & {"boto3", "botocore", "numpy"}
+        assert ("PIL" in packages) == (folder in ("serialize_image_data", COMPUTES))
+        assert not packages & {"boto3", "botocore"}
+        assert ("numpy" in packages) == (folder == COMPUTES)
+        own = {name for name in names if name.startswith(("serving/", "model/"))}
+        assert own == (COMPUTED_WITH if folder == COMPUTES else set())
         assert not [name for name in names if "__pycache__" in name or name.endswith((".pyc", ".pyi"))]
         assert [name for name in names if "dist-info/" in name], "licences and versions travel with the code"
 
@@ -126,6 +125,30 @@ def test_only_the_last_used_assets_of_a_function_are_kept(project):
     newest = bundled("# new\n")
     assert {path for path in made if path.exists()} == set(made) - {made[1]}
     assert newest.exists()
+
+
+def test_further_files_are_packed_by_their_names_and_change_the_asset(project, tmp_path):
+    root, build = project
+    model = tmp_path / "model.onnx"
+    model.write_bytes(b"one")
+    first = bundle("greet", AWS, root, build, name="greet.a", further={"model/model.onnx": model})
+    assert zipfile.ZipFile(first).read("model/model.onnx") == b"one"
+    model.write_bytes(b"two")
+    second = bundle("greet", AWS, root, build, name="greet.a", further={"model/model.onnx": model})
+    assert first != second
+    assert zipfile.ZipFile(second).read("model/model.onnx") == b"two"
+    assert bundle("greet", AWS, root, build, name="greet.a-b", further={}).name.startswith("greet.a-b-")
+
+
+def test_what_lambda_would_refuse_for_its_size_is_refused_with_what_to_do(project, tmp_path, monkeypatch):
+    root, build = project
+    model = tmp_path / "model.onnx"
+    model.write_bytes(bytes(1000))
+    monkeypatch.setattr(bundling, "UNZIPPED", 1000)
+    bundle("greet", AWS, root, build, further={"model/model.onnx": model})  # the sources are empty
+    model.write_bytes(bytes(1001))
+    with pytest.raises(BundlingError, match=r"greet: 1,001 bytes unzipped exceed Lambda's 1,000: serve it by an end"):
+        bundle("greet", AWS, root, build, further={"model/model.onnx": model})
 
 
 def test_another_processor_or_python_is_another_asset(project):

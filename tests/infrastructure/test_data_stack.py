@@ -2,6 +2,7 @@
 
 import json
 
+from lambdas.pace_mail.mailed import CLAIMED_SECONDS
 from stacks.config import load_config
 
 
@@ -135,9 +136,11 @@ def test_the_table_has_the_keys_of_the_functions_expires_items_and_can_be_restor
 
 def test_alarms_and_events_may_use_the_topic_and_its_key(assembly):
     data = assembly.data
-    (key_id, key), (topic_id, topic) = data.of("KMS::Key").popitem(), data.of("SNS::Topic").popitem()
+    (key_id, key) = data.of("KMS::Key").popitem()
+    topic_id = data.body["Outputs"]["AlertTopicArn"]["Value"]["Ref"]
     assert key["EnableKeyRotation"] is True
-    assert topic["KmsMasterKeyId"] == {"Fn::GetAtt": [key_id, "Arn"]}
+    for topic in data.of("SNS::Topic").values():
+        assert topic["KmsMasterKeyId"] == {"Fn::GetAtt": [key_id, "Arn"]}
     services = {"Service": ["cloudwatch.amazonaws.com", "events.amazonaws.com"]}
     here = {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
     granted = {
@@ -145,20 +148,43 @@ def test_alarms_and_events_may_use_the_topic_and_its_key(assembly):
         for logical_id, statement in data.statements()
         if statement.get("Principal") == services and statement["Condition"] == here and statement["Effect"] == "Allow"
     }
-    (topic_policy,) = data.of("SNS::TopicPolicy")
+    (topic_policy,) = (one for one, it in data.of("SNS::TopicPolicy").items() if it["Topics"] == [{"Ref": topic_id}])
     assert granted == {(key_id, ("kms:Decrypt", "kms:GenerateDataKey")), (topic_policy, ("sns:Publish",))}
-    assert data.of("SNS::TopicPolicy")[topic_policy]["Topics"] == [{"Ref": topic_id}]
 
 
 def test_the_local_environment_tells_an_address_and_a_queue(local):
-    subscriptions = {item["Protocol"]: item for item in local.data.of("SNS::Subscription").values()}
-    assert all("deadLetterTargetArn" in item["RedrivePolicy"] for item in subscriptions.values())
-    assert sorted(subscriptions) == ["email", "sqs"]
-    assert subscriptions["email"]["Endpoint"] == "ops@example.com"
+    subscriptions = local.data.of("SNS::Subscription").values()
+    assert all("deadLetterTargetArn" in item["RedrivePolicy"] for item in subscriptions)
     queues = {queue.get("QueueName"): queue_id for queue_id, queue in local.data.of("SQS::Queue").items()}
-    queue_id = queues["ics-local-alerts"]
-    assert subscriptions["sqs"]["Endpoint"] == {"Fn::GetAtt": [queue_id, "Arn"]}
-    assert subscriptions["sqs"]["RawMessageDelivery"] is True
+    raw = {"Fn::GetAtt": [queues["ics-local-alerts"], "Arn"]}
+    (paced,) = (item["Endpoint"] for item in subscriptions if item["Protocol"] == "sqs" and item["Endpoint"] != raw)
+    alerts, mail = (local.data.body["Outputs"][f"{name}TopicArn"]["Value"] for name in ("Alert", "Mail"))
+    told = [
+        (item["TopicArn"], item["Protocol"], item["Endpoint"], item.get("RawMessageDelivery", False))
+        for item in subscriptions
+    ]
+    assert len(told) == 3
+    assert (mail, "email", "ops@example.com", False) in told  # nobody is mailed but at PaceMail's pace
+    assert (alerts, "sqs", raw, True) in told
+    assert (alerts, "sqs", paced, False) in told
+
+
+def test_alerts_that_wait_to_be_mailed_go_to_a_queue_of_their_own_after_many_tries(assembly):
+    queues = assembly.data.of("SQS::Queue")
+    ((_, outgoing),) = ((one, it) for one, it in queues.items() if "RedrivePolicy" in it)
+    dead, _ = outgoing["RedrivePolicy"]["deadLetterTargetArn"]["Fn::GetAtt"]
+    assert dead in queues
+    assert outgoing["RedrivePolicy"]["maxReceiveCount"] >= 100  # each minute of waiting is one
+    pace_mail = next(
+        one for one in assembly.pipeline.of("Lambda::Function").values() if one["FunctionName"].endswith("-pace-mail")
+    )
+    assert outgoing["VisibilityTimeout"] >= 6 * pace_mail["Timeout"]
+    mappings = assembly.pipeline.of("Lambda::EventSourceMapping").values()
+    (mapping,) = (
+        one for one in mappings if "pace" in json.dumps(one["FunctionName"]).lower() or "PaceMail" in str(one)
+    )
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert pace_mail["Timeout"] < CLAIMED_SECONDS < outgoing["VisibilityTimeout"]
 
 
 def test_what_is_in_quarantine_is_denied_to_all_but_reviewers(assembly):

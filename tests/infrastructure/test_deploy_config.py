@@ -2,9 +2,11 @@
 
 import pytest
 
-from stacks.config import ENVIRONMENTS, ConfigError, ModelConfig, load_config
+from stacks.config import ENVIRONMENTS, ConfigError, EndpointModel, load_config
 
 VALID = (ENVIRONMENTS / "dev.toml").read_text()
+LAMBDA = '[models.inside]\nbackend = "lambda"\nartifact = "models/digits"'
+REKOGNITION = '[models.objects]\nbackend = "rekognition"'
 
 
 @pytest.fixture
@@ -36,6 +38,32 @@ def load(tmp_path):
         ("log_days = 14", "log_days = 15", "log_days: must be one of 1, 3, 5"),
         ('default_model = "digits"', 'default_model = "letters"', "default_model: must be one of digits"),
         ('"ml.c6g.large"', '"c6g.large"', r"models\.digits\.instance_type: must be like ml\.c6g\.large"),
+        (
+            "[models.digits]",
+            '[models.digits]\nbackend = "gpu"',
+            r"digits\.backend: must be one of endpoint, lambda, rek",
+        ),
+        (
+            "[models.digits]",
+            '[models.digits]\nbackend = ["lambda"]',
+            r"digits\.backend: must be one of endpoint, lambda",
+        ),
+        (
+            "[models.digits]",
+            '[models.digits]\nbackend = "lambda"',
+            r"models\.digits\.instance_type: is a key of backend endpoint, not of lambda",
+        ),
+        ("[models.digits]", "[models.digits]\nmemory = 512", r"digits\.memory: is a key of backend lambda, not of end"),
+        ("[models.digits]", "[models.digits]\nmax_labels = 5", r"max_labels: is a key of backend rekognition, not of"),
+        ("[lambda]", f"{LAMBDA}\nmemory = 64\n[lambda]", r"models\.inside\.memory: must be from 256 to 10240"),
+        ("[lambda]", f"{REKOGNITION}\nmin_confidence = 55\n[lambda]", r"objects\.min_confidence: must be from 0 to 1"),
+        ("[lambda]", f"{REKOGNITION}\nmax_labels = 0\n[lambda]", r"models\.objects\.max_labels: must be from 1 to 100"),
+        ("[lambda]", f'{REKOGNITION}\nartifact = "x"\n[lambda]', r"artifact: is a key of backend endpoint and lambda"),
+        (
+            "[lambda]",
+            f'{REKOGNITION}\ncustom_labels_version_arn = "x"\n[lambda]',
+            r"must be the ARN of a project's ver",
+        ),
         ('architecture = "arm64"', 'architecture = "host"', r"lambda\.python: must be host exactly where"),
         ('python = "3.14"', 'python = "python3.14"', r"lambda\.python: must be like"),
         ("[models.digits]", f"[models.{'d' * 60}]", "default_model"),
@@ -84,4 +112,22 @@ def test_whole_numbers_are_thresholds_too_and_absent_keys_have_defaults(load):
     ],
 )
 def test_graviton_instances_get_arm_images(instance_type, architecture):
-    assert ModelConfig(artifact="models/digits", instance_type=instance_type).architecture == architecture
+    assert EndpointModel(artifact="models/digits", instance_type=instance_type).architecture == architecture
+
+
+def test_a_model_inside_a_function_or_of_rekognition_needs_no_instance(load):
+    config = load("[lambda]", f"{LAMBDA}\n{REKOGNITION}\nmax_labels = 5\n[lambda]")
+    assert {name: model.backend for name, model in config.models.items()} == {
+        "digits": "endpoint", "inside": "lambda", "objects": "rekognition",
+    }  # fmt: skip
+    assert list(config.endpoints) == ["digits"]
+    assert list(config.artifacts) == ["inside", "digits"]
+    assert config.classifier_name("inside") == "ics-dev-classify-in-lambda-inside"
+    assert config.classifier_name("objects") == "ics-dev-classify-with-rekognition"
+
+
+def test_a_function_name_beyond_lambdas_limit_is_refused(load):
+    longest = "d" * (64 - len("ics-dev-classify-in-lambda-"))
+    load("[lambda]", LAMBDA.replace("inside", longest) + "\n[lambda]")
+    with pytest.raises(ConfigError, match="at most 64 characters"):
+        load("[lambda]", LAMBDA.replace("inside", longest + "d") + "\n[lambda]")

@@ -18,7 +18,7 @@ from stacks.model_stack import ModelStack
 def test_the_endpoint_has_its_computed_name_and_captures_both_json_types(assembly):
     config = load_config(assembly.environment)
     endpoints = assembly.model.of("SageMaker::Endpoint").values()
-    assert [item["EndpointName"] for item in endpoints] == [config.endpoint_name(name) for name in config.models]
+    assert [item["EndpointName"] for item in endpoints] == [config.endpoint_name(name) for name in config.endpoints]
     for item in assembly.model.of("SageMaker::EndpointConfig").values():
         capture = item["DataCaptureConfig"]
         assert capture["EnableCapture"] is True
@@ -64,7 +64,7 @@ def test_the_artifact_is_a_tar_with_its_three_files_at_the_root(local):
         with tarfile.open(archive) as tar:
             assert tar.getnames() == names
             packed.append([tar.extractfile(name).read() for name in names])
-    folders = [ROOT / model.artifact for model in load_config("local").models.values()]
+    folders = [ROOT / model.artifact for model in load_config("local").endpoints.values()]
     assert sorted(packed) == sorted([(folder / name).read_bytes() for name in names] for folder in folders)
 
 

@@ -194,13 +194,13 @@ MUTANTS = {
     ),
     # topic, key, queues
     "everyone may publish alerts": (
-        lambda it: it.data.one("SNS::TopicPolicy")["PolicyDocument"]["Statement"].append(
+        lambda it: first(it.data, "SNS::TopicPolicy")["PolicyDocument"]["Statement"].append(
             {"Effect": "Allow", "Principal": "*", "Action": "sns:Publish", "Resource": "*"}
         ),
         data.test_no_resource_policy_admits_everyone,
     ),
     "the topic has AWS's own key": (
-        lambda it: it.data.one("SNS::Topic").update(KmsMasterKeyId="alias/aws/sns"),
+        lambda it: first(it.data, "SNS::Topic").update(KmsMasterKeyId="alias/aws/sns"),
         data.test_alarms_and_events_may_use_the_topic_and_its_key,
     ),
     "alarms may not use the topic's key": (
@@ -214,6 +214,18 @@ MUTANTS = {
     "a queue is not encrypted": (
         lambda it: first(it.data, "SQS::Queue").update(SqsManagedSseEnabled=False),
         data.test_every_queue_is_encrypted_and_keeps_alerts_as_long_as_sqs_can,
+    ),
+    "an address is mailed as fast as alerts come": (
+        lambda it: next(one for one in it.data.of("SNS::Subscription").values() if one["Protocol"] == "email").update(
+            TopicArn=it.data.body["Outputs"]["AlertTopicArn"]["Value"]
+        ),
+        data.test_the_local_environment_tells_an_address_and_a_queue,
+    ),
+    "alerts that wait for a minute are given up": (
+        lambda it: next(one for one in it.data.of("SQS::Queue").values() if "RedrivePolicy" in one)[
+            "RedrivePolicy"
+        ].update(maxReceiveCount=3),
+        data.test_alerts_that_wait_to_be_mailed_go_to_a_queue_of_their_own_after_many_tries,
     ),
     # endpoint
     "capture is off": (
@@ -298,10 +310,14 @@ MUTANTS = {
 }
 
 
+LOCAL = ("no alarm alerts-unread", "an address is mailed as fast as alerts come")
+"""Mutants of what only the local environment has."""
+
+
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_a_mutant_is_caught(mutant, prod, local):
     mutate, test = MUTANTS[mutant]
-    assembly = copy.deepcopy(local if mutant == "no alarm alerts-unread" else prod)
+    assembly = copy.deepcopy(local if mutant in LOCAL else prod)
 
     def check():
         needs = {"assembly": lambda: assembly, "place": lambda: pipeline.places(assembly)}

@@ -8,6 +8,8 @@ import aws_cdk as cdk
 import pytest
 from aws_cdk.assertions import Template
 
+import lambdas.runtime
+from app import build
 from stacks import classify_images
 from stacks.config import ConfigError, load_config
 from stacks.data_stack import DataStack
@@ -17,23 +19,28 @@ from tests.infrastructure.templates import CONTEXT
 FOLDERS = {
     "PlanRun": "plan_run",
     "SerializeImageData": "serialize_image_data",
-    "ClassifyImage": "classify_image",
     "FilterLowConfidence": "filter_low_confidence",
     "RecordFailure": "record_failure",
     "SummarizeRun": "summarize_run",
 }
+CLASSIFIERS = {"endpoint": "classify_image", "lambda": "classify_in_lambda", "rekognition": "classify_with_rekognition"}
 SETTINGS = {
     "PlanRun": "WORKING_BUCKET RESULTS_BUCKET MODELS DEFAULT_MODEL THRESHOLD BATCH_SOURCE_BYTES MAX_CONCURRENCY"
     " SKIP_CLASSIFIED",
     "SerializeImageData": "WORKING_BUCKET RESULTS_BUCKET MODELS MAX_PIXELS TABLE",
-    "ClassifyImage": "WORKING_BUCKET MODELS",
-    "FilterLowConfidence": "WORKING_BUCKET RESULTS_BUCKET TABLE",
+    "classify_image": "WORKING_BUCKET MODELS",
+    "classify_in_lambda": "WORKING_BUCKET",
+    "classify_with_rekognition": "WORKING_BUCKET MODELS",
+    "FilterLowConfidence": "ENVIRONMENT WORKING_BUCKET RESULTS_BUCKET TABLE ALERT_TOPIC",
+    "pace_mail": "TABLE MAIL_TOPIC MAIL_QUEUE",
+    "start_run": "WORKING_BUCKET TABLE IMAGES_BUCKET UPLOAD_PREFIX UPLOAD_REQUEST STATE_MACHINE",
     "RecordFailure": "WORKING_BUCKET RESULTS_BUCKET",
     "SummarizeRun": "ENVIRONMENT WORKING_BUCKET RESULTS_BUCKET",
 }
 READ = {"s3:ListBucket", "s3:GetObject"}
 WRITE = {"s3:PutObject"}
 TAG = {f"s3:{does}Object{what}Tagging" for does in ("Get", "Put") for what in ("", "Version")}
+PUBLISH = {"topic": {"sns:Publish"}, "key": {"kms:Decrypt", "kms:GenerateDataKey"}}
 # What each function may do, by the place: `bucket` is the bucket itself, `bucket/keys` its objects.
 RIGHTS = {
     "PlanRun": {
@@ -56,25 +63,46 @@ RIGHTS = {
         "working": {"s3:ListBucket"},
         "working/runs/*": WRITE | {"s3:GetObject"},
     },
-    "ClassifyImage": {
+    "classify_image": {
         "working": {"s3:ListBucket"},
         "working/runs/*": WRITE | {"s3:GetObject"},
         "endpoint": {"sagemaker:InvokeEndpoint"},
+    },
+    "classify_in_lambda": {
+        "working": {"s3:ListBucket"},
+        "working/runs/*": WRITE | {"s3:GetObject"},
+    },
+    "classify_with_rekognition": {
+        "working": {"s3:ListBucket"},
+        "working/runs/*": WRITE | {"s3:GetObject"},
+        "*": {"rekognition:DetectLabels"},
     },
     "FilterLowConfidence": {
         "working": {"s3:ListBucket"},
         "working/runs/*": WRITE | {"s3:GetObject"},
         "results/results/*": WRITE,
         "results/quarantine/*": WRITE,
-        "table": {"dynamodb:BatchGetItem", "dynamodb:BatchWriteItem"},
+        "table": {f"dynamodb:{one}Item" for one in ("BatchGet", "BatchWrite", "Get", "Put")},
         "images": {"s3:ListBucket"},
         "images/*": TAG,
+        **PUBLISH,
     },
     "RecordFailure": {
         "working": {"s3:ListBucket"},
         "working/runs/*": WRITE | {"s3:GetObject"},
         "results": {"s3:ListBucket"},
         "results/results/*": WRITE | {"s3:GetObject"},
+    },
+    "pace_mail": {
+        "outgoing": {
+            "sqs:ChangeMessageVisibility",
+            "sqs:DeleteMessage",
+            "sqs:GetQueueAttributes",
+            "sqs:ReceiveMessage",
+        },
+        "table": {"dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:PutItem"},
+        "mail": {"sns:Publish"},
+        "key": PUBLISH["key"],
     },
     "SummarizeRun": {
         "working": {"s3:ListBucket"},
@@ -83,18 +111,19 @@ RIGHTS = {
         "results/results/*": WRITE | {"s3:GetObject"},
         "results/runs/*": WRITE,
     },
-}
-STARTED_BY_EVENTS = "start_run"
-EVENTS_SETTINGS = "WORKING_BUCKET TABLE IMAGES_BUCKET UPLOAD_PREFIX UPLOAD_REQUEST STATE_MACHINE"
-EVENTS_RIGHTS = {
-    "uploads": {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"},
-    "table": {"dynamodb:BatchGetItem", "dynamodb:PartiQLInsert", "dynamodb:PutItem"},
-    "working/manifests/*": WRITE,
-    "state machine": {"states:StartExecution"},
-    "arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution:state machine:*": {
-        "states:DescribeExecution"
+    "start_run": {
+        "uploads": {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"},
+        "table": {"dynamodb:BatchGetItem", "dynamodb:PartiQLInsert", "dynamodb:PutItem"},
+        "working/manifests/*": WRITE,
+        "state machine": {"states:StartExecution"},
+        "arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution:state machine:*": {
+            "states:DescribeExecution"
+        },
     },
 }
+
+BESIDE = ("pace_mail", "start_run")
+"""Functions that no state of the state machine invokes, by folder."""
 
 # Allowed on every resource, because the service knows no narrower one (Service Authorization Reference); SageMaker's
 # metrics are narrowed by their namespace instead. A key's policy says `*` for the key itself.
@@ -109,7 +138,21 @@ ANY_RESOURCE = {
     "logs:ListLogDeliveries",
     "logs:PutResourcePolicy",
     "logs:UpdateLogDelivery",
+    "rekognition:DetectLabels",
 }
+
+
+def functions_of(assembly):
+    """By its name, each function's handler's folder, and where its settings and rights are said above."""
+    config = load_config(assembly.environment)
+    expected = {
+        f"ics-{assembly.environment}-{folder.replace('_', '-')}": (folder, state) for state, folder in FOLDERS.items()
+    }
+    for name, model in config.models.items():
+        folder = CLASSIFIERS[model.backend]
+        expected[config.classifier_name(name)] = (folder, folder)
+    beside = [one for one in BESIDE if one != "start_run" or config.events]
+    return expected | {f"ics-{assembly.environment}-{one.replace('_', '-')}": (one, one) for one in beside}
 
 
 def listed(value):
@@ -127,10 +170,12 @@ def places(assembly):
         assembly.data.body["Outputs"][f"{word.title()}BucketName"]["Value"]["Ref"]: word
         for word in ("images", "results", "working")
     }
-    words |= dict.fromkeys(assembly.data.of("SNS::Topic"), "topic") | dict.fromkeys(assembly.data.of("KMS::Key"), "key")
+    outputs = assembly.data.body["Outputs"]
+    words |= {outputs["AlertTopicArn"]["Value"]["Ref"]: "topic", outputs["MailTopicArn"]["Value"]["Ref"]: "mail"}
+    words |= dict.fromkeys(assembly.data.of("KMS::Key"), "key")
     words |= dict.fromkeys(assembly.data.of("DynamoDB::Table"), "table")
+    words |= {one: "outgoing" for one, queue in assembly.data.of("SQS::Queue").items() if "RedrivePolicy" in queue}
     words |= dict.fromkeys(assembly.pipeline.of("StepFunctions::StateMachine"), "state machine")
-    words |= dict.fromkeys(assembly.data.of("DynamoDB::Table"), "table")
     for logical_id, queue in assembly.pipeline.of("SQS::Queue").items():
         words[logical_id] = queue["QueueName"].removeprefix(f"ics-{assembly.environment}-")
     for logical_id, function in assembly.pipeline.of("Lambda::Function").items():
@@ -156,14 +201,6 @@ def place(assembly):
     return places(assembly)
 
 
-def functions_of(assembly):
-    """The folders of the functions, with the settings and the rights of each."""
-    found = {folder: (SETTINGS[state], RIGHTS[state]) for state, folder in FOLDERS.items()}
-    if load_config(assembly.environment).events:
-        found[STARTED_BY_EVENTS] = EVENTS_SETTINGS, EVENTS_RIGHTS
-    return found
-
-
 def granted(statements, place):
     """All allowed actions, by the place they are allowed on."""
     rights = {}
@@ -177,11 +214,10 @@ def granted(statements, place):
 def test_each_function_runs_its_own_handler_with_only_its_settings(assembly):
     functions = {item["FunctionName"]: item for item in assembly.pipeline.of("Lambda::Function").values()}
     expected = functions_of(assembly)
-    assert len(functions) == len(expected)
-    for folder, (settings, _) in expected.items():
-        function = functions[f"ics-{assembly.environment}-{folder.replace('_', '-')}"]
-        assert function["Handler"] == f"lambdas.{folder}.handler.handler"
-        assert set(function["Environment"]["Variables"]) == {*settings.split(), "LOG_LEVEL"}
+    assert functions.keys() == expected.keys()
+    for name, (folder, where) in expected.items():
+        assert functions[name]["Handler"] == f"lambdas.{folder}.handler.handler"
+        assert set(functions[name]["Environment"]["Variables"]) == {*SETTINGS[where].split(), "LOG_LEVEL"}
 
 
 def test_the_models_setting_says_what_the_artifacts_say(assembly):
@@ -189,10 +225,20 @@ def test_the_models_setting_says_what_the_artifacts_say(assembly):
         text = function["Environment"]["Variables"].get("MODELS")
         if text is not None:
             config, models = load_config(assembly.environment), json.loads(text)
-            assert {name: (one["endpoint"], one["batch_images"]) for name, one in models.items()} == {
-                name: (config.endpoint_name(name), one.batch_images) for name, one in config.models.items()
+            backends = {"classify_image": {"endpoint"}, "classify_with_rekognition": {"rekognition"}}
+            told = backends.get(function["Handler"].split(".")[1], set(CLASSIFIERS))
+            assert {name: (one["classify"], one["batch_images"]) for name, one in models.items()} == {
+                name: (config.classifier_name(name), one.batch_images)
+                for name, one in config.models.items()
+                if one.backend in told
             }
-            assert (models["digits"]["input"]["width"], models["digits"]["input"]["height"]) == (28, 28)
+            for name, one in models.items():
+                backend = config.models[name].backend
+                assert one.get("endpoint") == (config.endpoint_name(name) if backend == "endpoint" else None)
+                assert ("input" in one, "detection" in one) == (backend != "rekognition", backend == "rekognition")
+                if name.startswith("digits"):
+                    assert (one["input"]["width"], one["input"]["height"]) == (28, 28)
+            assert lambdas.runtime.settings_from({"MODELS": text}).models.keys() == models.keys()
 
 
 def test_each_function_has_a_role_of_its_own_with_exactly_its_rights(assembly, place):
@@ -204,12 +250,12 @@ def test_each_function_has_a_role_of_its_own_with_exactly_its_rights(assembly, p
         role = roles[role_id]
         assert "ManagedPolicyArns" not in role
         (policy,) = role["Policies"]
-        folder = function["Handler"].split(".")[1]
-        expected = dict(functions_of(assembly)[folder][1])
+        (_, where) = functions_of(assembly)[function["FunctionName"]]
+        expected = dict(RIGHTS[where])
         if "endpoint" in expected:
             here = "arn:<AWS::Partition>:sagemaker:<AWS::Region>:<AWS::AccountId>"
             config, invoke = load_config(assembly.environment), expected.pop("endpoint")
-            expected |= {f"{here}:endpoint/{config.endpoint_name(model)}": invoke for model in config.models}
+            expected |= {f"{here}:endpoint/{config.endpoint_name(model)}": invoke for model in config.endpoints}
         if "executions" in expected:
             here = "arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution"
             expected[f"{here}:ics-{assembly.environment}-classify-images:*"] = expected.pop("executions")
@@ -253,7 +299,7 @@ def test_the_state_machine_may_do_exactly_what_it_does(assembly, place):
         "working/runs/*/plan.jsonl": {"s3:GetObject"},
         "topic": {"sns:Publish"},
         "key": {"kms:GenerateDataKey", "kms:Decrypt"},
-        **{f"{name}-{folder.replace('_', '-')}": {"lambda:InvokeFunction"} for folder in FOLDERS.values()},
+        **{function: {"lambda:InvokeFunction"} for function in functions_of(assembly)},
     }
     assert machine["StateMachineName"] == f"{name}-classify-images"
     # The machine cannot wait for the policy that names it; every other right is there before it.
@@ -284,19 +330,18 @@ def test_a_function_times_out_no_later_than_its_state(assembly):
             yield from tasks(state.get("ItemProcessor", {}).get("States", {}))
 
     definition = json.loads(assembly.pipeline.one("StepFunctions::StateMachine")["DefinitionString"])
+    found = [state for state in tasks(definition["States"]) if state.get("Resource", "").endswith(":lambda:invoke")]
+    classify = [state for state in found if "FunctionName.$" in state["Parameters"]]
     allowed = {
         state["Parameters"]["FunctionName"].strip("${}"): state["TimeoutSeconds"]
-        for state in tasks(definition["States"])
-        if "FunctionName" in state.get("Parameters", {})
+        for state in found
+        if state not in classify
     }
-    timeouts = {
-        function["Handler"].split(".")[1]: function["Timeout"]
-        for function in assembly.pipeline.of("Lambda::Function").values()
-    }
-    timeouts.pop(STARTED_BY_EVENTS, None)  # no state's
     assert set(allowed) == set(FOLDERS)
-    for state, seconds in allowed.items():
-        assert timeouts[FOLDERS[state]] <= seconds, state
+    allowed |= dict.fromkeys(CLASSIFIERS.values(), *(state["TimeoutSeconds"] for state in classify))
+    for function in assembly.pipeline.of("Lambda::Function").values():
+        (_, where) = functions_of(assembly)[function["FunctionName"]]
+        assert where in BESIDE or function["Timeout"] <= allowed[where], where
 
 
 def test_every_log_group_expires_and_execution_data_is_not_logged(assembly):
@@ -321,6 +366,7 @@ def test_the_outputs_the_command_reads(assembly):
         "StateMachineArn": {"Ref": machine_id},
         "DefaultModel": "digits",
         "Models": ",".join(load_config(assembly.environment).models),
+        "Endpoints": ",".join(load_config(assembly.environment).endpoints),
         "Threshold": "0.94",
         **({} if load_config(assembly.environment).events is None else told_of_uploads(assembly)),
     }
@@ -370,3 +416,33 @@ def test_a_placeholder_without_a_value_is_told_before_step_functions_does(tmp_pa
     told = r"misspelt\.asl\.json: .* without a value: \['RecordFailures'\]; .* not placed: \['RecordFailure'\]"
     with pytest.raises(ConfigError, match=told):
         pipeline_of(load_config("local"))
+
+
+def test_without_an_endpoint_nothing_may_invoke_one_and_no_stack_makes_any(tmp_path):
+    config = load_config("local")
+    without = replace(config, models={"digits": config.models["digits-in-lambda"]})
+    template = Template.from_stack(pipeline_of(without)).to_json()
+    assert "sagemaker" not in json.dumps(template)
+    assert template["Outputs"]["Endpoints"]["Value"] == "none"
+    app = cdk.App(context=CONTEXT)
+    build(app, without)
+    assert [stack.stack_name for stack in app.node.children] == ["ics-local-data", "ics-local-pipeline"]
+
+
+VERSION = "arn:aws:rekognition:us-east-1:111122223333:project/shoes/version/shoes.2026/1700000000000"
+
+
+def test_a_custom_labels_version_is_asked_and_nothing_else_of_rekognition():
+    config = load_config("local")
+    shoes = replace(config.models["objects"], custom_labels_version_arn=VERSION)
+    template = Template.from_stack(
+        pipeline_of(replace(config, models={"digits": config.models["digits"], "shoes": shoes}))
+    )
+    statements = [
+        statement
+        for role in template.find_resources("AWS::IAM::Role").values()
+        for policy in role["Properties"].get("Policies", [])
+        for statement in policy["PolicyDocument"]["Statement"]
+        if "rekognition" in json.dumps(statement)
+    ]
+    assert statements == [{"Effect": "Allow", "Action": "rekognition:DetectCustomLabels", "Resource": VERSION}]

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from ics import paths
+from stacks.config import load_config
 from tests.rights.policies import ENVIRONMENTS, Call, Rights, rights_of
 from tests.rights.unused import reason
 
 WHO = "classify-images"
+INVOKE = "lambda:InvokeFunction"
 
 
 def needs(rights: Rights) -> Iterator[Call]:
@@ -25,6 +27,9 @@ def needs(rights: Rights) -> Iterator[Call]:
     for state in _states(json.loads(text)["States"]):
         parameters = state.get("Parameters", {})
         match state.get("Resource"):
+            case "arn:aws:states:::lambda:invoke" if "FunctionName.$" in parameters:
+                assert parameters["FunctionName.$"] == "$.classify"
+                yield from ((WHO, "lambda:InvokeFunction", arn) for arn in classifiers(rights))
             case "arn:aws:states:::lambda:invoke":
                 yield WHO, "lambda:InvokeFunction", parameters["FunctionName"]
             case "arn:aws:states:::sns:publish":
@@ -35,6 +40,15 @@ def needs(rights: Rights) -> Iterator[Call]:
             yield WHO, "s3:GetObject", _plan(rights, state["ItemReader"])
         if state.get("ItemProcessor", {}).get("ProcessorConfig", {}).get("Mode") == "DISTRIBUTED":
             yield from _distributed(rights.arn(logical_id))
+
+
+def classifiers(rights: Rights) -> set[str]:
+    """The functions that PlanRun may name in its answer as `classify`: those of its MODELS setting."""
+    functions = {one["FunctionName"]: logical_id for logical_id, one in rights.of("AWS::Lambda::Function").items()}
+    (plan_run,) = (name for name in functions if name.endswith("-plan-run"))
+    models = json.loads(rights.of("AWS::Lambda::Function")[functions[plan_run]]["Environment"]["Variables"]["MODELS"])
+    assert models.keys() == load_config(rights.environment).models.keys()
+    return {rights.arn(functions[model["classify"]]) for model in models.values()}
 
 
 def _states(states: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -73,6 +87,14 @@ def test_the_role_may_do_what_the_definition_does(environment: str) -> None:
     wanted = set(needs(rights))
     assert {"lambda:InvokeFunction", "sns:Publish", "kms:Decrypt", "s3:GetObject"} < {action for _, action, _ in wanted}
     assert not [refused for call in wanted if (refused := rights.refusal(call))]
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_every_function_that_may_be_invoked_is_named_by_the_definition_or_by_plan_run(environment: str) -> None:
+    rights = rights_of(environment)
+    granted = {resource for who, _, action, resource in rights.grants() if (who, action) == (WHO, INVOKE)}
+    assert granted == {resource for _, action, resource in needs(rights) if action == INVOKE}
+    assert granted == {rights.arn(one) for one in rights.of("AWS::Lambda::Function")}
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)

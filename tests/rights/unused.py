@@ -7,12 +7,15 @@ from fnmatch import fnmatchcase
 
 from stacks.config import load_config
 
-ON_AWS = sorted({model for environment in ("dev", "staging", "prod") for model in load_config(environment).models})
-MODELS = sorted({*ON_AWS, *load_config("local").models})
+ON_AWS = sorted({model for environment in ("dev", "staging", "prod") for model in load_config(environment).endpoints})
+MODELS = sorted({*ON_AWS, *load_config("local").endpoints})
 LAMBDA_LOGS = "Lambda itself writes a function's log as its role; the emulator keeps logs without a call"
 SAGEMAKER_LOGS = "SageMaker's host writes the container's log and metrics; the stand-in's server writes a file"
 IMAGE_PULL = "SageMaker pulls the image from ECR; the local environment has none"
 TRAINING_JOB = "SageMaker trains on AWS only; its Developer Guide lists what the role of CreateTrainingJob needs"
+POLLER = "Lambda itself polls a function's queue as its role; the emulator hands messages over without a call"
+TWICE = "only where the queue delivers an alert again"
+WAITING = "only where alerts come faster than they may be mailed"
 REVIEWER = "people assume it through `ics quarantine`, in a session whose calls are not recorded as the role's"
 UNVERSIONED = "an image whose version nobody knows, as in a source bucket without versions; the images bucket has them"
 LOG_DELIVERY = "Step Functions sets up the delivery of its log; the emulator delivers none"
@@ -34,6 +37,9 @@ UNUSED = (
     *((model, "ecr:*", "*", IMAGE_PULL) for model in ON_AWS),
     ("training", "*", "*", TRAINING_JOB),
     ("reviewer", "*", "*", REVIEWER),
+    ("pace-mail", "sqs:[DGR]*", "*", POLLER),
+    ("pace-mail", "sqs:ChangeMessageVisibility", "*", WAITING),
+    ("pace-mail", "dynamodb:GetItem", "*", TWICE),
     ("classify-images", "logs:*", "*", LOG_DELIVERY),
     ("classify-images", "states:RedriveExecution", "*:execution:*:[*]", OWN_REDRIVE),
     ("start-run", "sqs:*", "*:ics-*-uploads", POLLER),

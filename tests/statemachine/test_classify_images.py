@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ics.batches import MAX_CHILD_BATCHES
 from ics.errors import InvalidRequest
 from ics.request import parse_request, resumed_run
-from lambdas.classify_image.handler import ALL_ATTEMPTS
+from lambdas.bodies import ALL_ATTEMPTS
 
 FOLDER = Path(__file__).resolve().parents[2] / "statemachine"
 DEFINITION = json.loads((FOLDER / "classify_images.asl.json").read_text("utf-8"))

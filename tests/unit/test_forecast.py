@@ -115,3 +115,21 @@ def test_the_largest_state_stays_far_below_what_aws_allows() -> None:
 def test_the_usual_design_costs_about_78_dollars_a_million() -> None:
     """Three transitions an image alone are 75."""
     assert 75 < naive(DESIGN, 1_000_000, Times(), PRICES) < 80
+
+
+def test_a_net_in_the_function_is_paid_as_its_time_and_no_endpoint_is() -> None:
+    times = replace(FREE, infer=5.0)
+    inside, still = (
+        forecast(replace(DESIGN, endpoint=None, backend="lambda"), load(1000, 10), one, PRICES) for one in (times, FREE)
+    )
+    paid = 1000 * 0.005 * 1769 / 1024 * PRICES.lambda_arm64_gb_second
+    assert inside.cost["lambda"] - still.cost["lambda"] == pytest.approx(paid)
+    assert (inside.endpoint_hours, inside.endpoint_cost) == (0, 0)
+    assert inside.cost_usd == sum(inside.cost.values())
+
+
+def test_rekognition_is_paid_by_image_and_its_bodies_are_small() -> None:
+    found = forecast(replace(DESIGN, endpoint=None, backend="rekognition"), load(1000, 40), FREE, PRICES)
+    assert found.cost["rekognition"] == pytest.approx(1.0)
+    assert found.s3["get"] == 1 + 1000 + 40 * (1 + 3 + 1 + 3) + 40  # three bodies of at most ten a batch of 25
+    assert found.lambda_requests == 2 + 3 * 40

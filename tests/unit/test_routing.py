@@ -49,7 +49,7 @@ def test_a_labels_own_threshold_is_applied_to_it_alone(confidence: float, one: f
 def test_answers_too_close_are_uncertain(confidence: float, others: list[float], margin: float) -> None:
     alternatives = tuple(Alternative(str(number), other) for number, other in enumerate(others))
     verdict = judge(IMAGE, Prediction("7", confidence, alternatives), Policy(0.0, margin))
-    close = bool(others) and confidence - max(others) < margin
+    close = bool(others) and confidence - max(others) < margin and confidence + max(others) <= 1 + 1e-6
     assert verdict.reason == ("MarginTooSmall" if close else None)
 
 
