@@ -10,11 +10,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-<<<<<<< HEAD
-=======
-from ics.artifact import load_spec
 from stacks.alerts import Alerts
->>>>>>> e6b9353 (Watched labels are told at once, and e-mail is never more than five mails a minute: what waits is merged, nothing is mailed twice)
 from stacks.buckets import Buckets
 from stacks.classifiers import classifiers, models_setting
 from stacks.config import ONE_CPU, DeployConfig
@@ -46,12 +42,8 @@ class Functions(Construct):
             "WORKING_BUCKET": buckets.working.bucket_name,
             "RESULTS_BUCKET": buckets.results.bucket_name,
             "TABLE": table.table_name,
-<<<<<<< HEAD
-            "MODELS": models_setting(config, config.models),
-=======
             "ALERT_TOPIC": alerts.topic.topic_arn,
-            "MODELS": models_setting(config),
->>>>>>> e6b9353 (Watched labels are told at once, and e-mail is never more than five mails a minute: what waits is merged, nothing is mailed twice)
+            "MODELS": models_setting(config, config.models),
             "DEFAULT_MODEL": config.default_model,
             "THRESHOLD": str(config.threshold),
             "BATCH_SOURCE_BYTES": str(config.batch_source_bytes),

@@ -48,11 +48,7 @@ class PipelineStack(cdk.Stack):
             alerts.topic,
             state_machine=classify_images.state_machine,
             state_machine_log=classify_images.log,
-<<<<<<< HEAD
-            functions=functions.all,
-=======
-            functions=functions.by_state | {"PaceMail": mail.function},
->>>>>>> e6b9353 (Watched labels are told at once, and e-mail is never more than five mails a minute: what waits is merged, nothing is mailed twice)
+            functions={**functions.all, "PaceMail": mail.function},
         )
         Dashboard(self, "Dashboard", config, state_machine=classify_images.state_machine, alarms=alarms)
         for key, value in {

@@ -20,18 +20,6 @@ COMPUTED_WITH = {"serving/__init__.py", "serving/ctc.py", "serving/model.py"} | 
 }
 # ELF's e_machine, elf(5): EM_X86_64 and EM_AARCH64.
 MACHINES = {62: "x86_64", 183: "arm64"}
-<<<<<<< HEAD
-=======
-FOLDERS = (
-    "classify_image",
-    "filter_low_confidence",
-    "pace_mail",
-    "plan_run",
-    "record_failure",
-    "serialize_image_data",
-    "summarize_run",
-)
->>>>>>> e6b9353 (Watched labels are told at once, and e-mail is never more than five mails a minute: what waits is merged, nothing is mailed twice)
 
 
 def machines_of(archive):

@@ -27,15 +27,11 @@ CLASSIFIERS = {"endpoint": "classify_image", "lambda": "classify_in_lambda", "re
 SETTINGS = {
     "PlanRun": "WORKING_BUCKET RESULTS_BUCKET MODELS DEFAULT_MODEL THRESHOLD BATCH_SOURCE_BYTES MAX_CONCURRENCY",
     "SerializeImageData": "WORKING_BUCKET RESULTS_BUCKET MODELS MAX_PIXELS",
-<<<<<<< HEAD
     "classify_image": "WORKING_BUCKET MODELS",
     "classify_in_lambda": "WORKING_BUCKET",
     "classify_with_rekognition": "WORKING_BUCKET MODELS",
-    "FilterLowConfidence": "WORKING_BUCKET RESULTS_BUCKET",
-=======
-    "ClassifyImage": "WORKING_BUCKET MODELS",
     "FilterLowConfidence": "ENVIRONMENT WORKING_BUCKET RESULTS_BUCKET TABLE ALERT_TOPIC",
->>>>>>> e6b9353 (Watched labels are told at once, and e-mail is never more than five mails a minute: what waits is merged, nothing is mailed twice)
+    "pace_mail": "TABLE MAIL_TOPIC MAIL_QUEUE",
     "RecordFailure": "WORKING_BUCKET RESULTS_BUCKET",
     "SummarizeRun": "ENVIRONMENT WORKING_BUCKET RESULTS_BUCKET",
 }
@@ -93,6 +89,17 @@ RIGHTS = {
         "results": {"s3:ListBucket"},
         "results/results/*": WRITE | {"s3:GetObject"},
     },
+    "pace_mail": {
+        "outgoing": {
+            "sqs:ChangeMessageVisibility",
+            "sqs:DeleteMessage",
+            "sqs:GetQueueAttributes",
+            "sqs:ReceiveMessage",
+        },
+        "table": {"dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:PutItem"},
+        "mail": {"sns:Publish"},
+        "key": PUBLISH["key"],
+    },
     "SummarizeRun": {
         "working": {"s3:ListBucket"},
         "working/runs/*": WRITE | {"s3:GetObject"},
@@ -102,23 +109,8 @@ RIGHTS = {
     },
 }
 
-# Functions that no state of the state machine invokes, by folder: what each is told, and what it may do.
-BESIDE = {
-    "pace_mail": (
-        "TABLE MAIL_TOPIC MAIL_QUEUE",
-        {
-            "outgoing": {
-                "sqs:ChangeMessageVisibility",
-                "sqs:DeleteMessage",
-                "sqs:GetQueueAttributes",
-                "sqs:ReceiveMessage",
-            },
-            "table": {"dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:PutItem"},
-            "mail": {"sns:Publish"},
-            "key": PUBLISH["key"],
-        },
-    ),
-}
+BESIDE = ("pace_mail",)
+"""Functions that no state of the state machine invokes, by folder."""
 
 # Allowed on every resource, because the service knows no narrower one (Service Authorization Reference); SageMaker's
 # metrics are narrowed by their namespace instead. A key's policy says `*` for the key itself.
@@ -146,7 +138,7 @@ def functions_of(assembly):
     for name, model in config.models.items():
         folder = CLASSIFIERS[model.backend]
         expected[config.classifier_name(name)] = (folder, folder)
-    return expected
+    return expected | {f"ics-{assembly.environment}-{one.replace('_', '-')}": (one, one) for one in BESIDE}
 
 
 def listed(value):
@@ -193,11 +185,6 @@ def place(assembly):
     return places(assembly)
 
 
-def functions_of(assembly):
-    """The folders of the functions, with the settings and the rights of each."""
-    return {folder: (SETTINGS[state], RIGHTS[state]) for state, folder in FOLDERS.items()} | BESIDE
-
-
 def granted(statements, place):
     """All allowed actions, by the place they are allowed on."""
     rights = {}
@@ -211,18 +198,10 @@ def granted(statements, place):
 def test_each_function_runs_its_own_handler_with_only_its_settings(assembly):
     functions = {item["FunctionName"]: item for item in assembly.pipeline.of("Lambda::Function").values()}
     expected = functions_of(assembly)
-<<<<<<< HEAD
     assert functions.keys() == expected.keys()
     for name, (folder, where) in expected.items():
         assert functions[name]["Handler"] == f"lambdas.{folder}.handler.handler"
         assert set(functions[name]["Environment"]["Variables"]) == {*SETTINGS[where].split(), "LOG_LEVEL"}
-=======
-    assert len(functions) == len(expected)
-    for folder, (settings, _) in expected.items():
-        function = functions[f"ics-{assembly.environment}-{folder.replace('_', '-')}"]
-        assert function["Handler"] == f"lambdas.{folder}.handler.handler"
-        assert set(function["Environment"]["Variables"]) == {*settings.split(), "LOG_LEVEL"}
->>>>>>> e6b9353 (Watched labels are told at once, and e-mail is never more than five mails a minute: what waits is merged, nothing is mailed twice)
 
 
 def test_the_models_setting_says_what_the_artifacts_say(assembly):
@@ -255,13 +234,8 @@ def test_each_function_has_a_role_of_its_own_with_exactly_its_rights(assembly, p
         role = roles[role_id]
         assert "ManagedPolicyArns" not in role
         (policy,) = role["Policies"]
-<<<<<<< HEAD
         (_, where) = functions_of(assembly)[function["FunctionName"]]
         expected = dict(RIGHTS[where])
-=======
-        folder = function["Handler"].split(".")[1]
-        expected = dict(functions_of(assembly)[folder][1])
->>>>>>> e6b9353 (Watched labels are told at once, and e-mail is never more than five mails a minute: what waits is merged, nothing is mailed twice)
         if "endpoint" in expected:
             here = "arn:<AWS::Partition>:sagemaker:<AWS::Region>:<AWS::AccountId>"
             config, invoke = load_config(assembly.environment), expected.pop("endpoint")
@@ -347,17 +321,11 @@ def test_a_function_times_out_no_later_than_its_state(assembly):
         for state in found
         if state not in classify
     }
-<<<<<<< HEAD
     assert set(allowed) == set(FOLDERS)
     allowed |= dict.fromkeys(CLASSIFIERS.values(), *(state["TimeoutSeconds"] for state in classify))
     for function in assembly.pipeline.of("Lambda::Function").values():
         (_, where) = functions_of(assembly)[function["FunctionName"]]
-        assert function["Timeout"] <= allowed[where], where
-=======
-    assert set(allowed) == set(FOLDERS)  # the other functions are no states'
-    for state, seconds in allowed.items():
-        assert timeouts[FOLDERS[state]] <= seconds, state
->>>>>>> e6b9353 (Watched labels are told at once, and e-mail is never more than five mails a minute: what waits is merged, nothing is mailed twice)
+        assert where in BESIDE or function["Timeout"] <= allowed[where], where
 
 
 def test_every_log_group_expires_and_execution_data_is_not_logged(assembly):
