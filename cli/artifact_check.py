@@ -17,7 +17,7 @@ from cli import show
 from cli.doctor import Check
 from ics.artifact import FILES, InputSpec, ModelSpec, graph_version, read_spec
 from ics.errors import IcsError, InvalidArtifact
-from serving.model import KINDS, Model, check_signature, open_graph
+from serving.model import KINDS, Model, check_signature, language_of, open_graph
 
 RECIPE = "docs/own-model.md"
 LARGE = 5_000_000
@@ -104,8 +104,15 @@ def _graph(path: Path, spec: ModelSpec | None) -> Iterator[Check]:
         yield Check("graph", "problem", f"{made}: {error}", _loadable(str(error)))
         return
     yield Check("graph", "ok", f"{made}, {size / 1e6:.1f} MB; loaded by onnxruntime {ort.__version__}")
+    try:
+        language = language_of(session)
+    except InvalidArtifact as error:
+        yield Check("language", "problem", str(error), "train it again, or take the property out of the graph")
+        return
+    if language is not None:
+        yield Check("language", "ok", f"{len(language.letters)} letters: words are read with what is likely in it")
     if spec is not None:
-        yield from _answers(Model(spec, session))
+        yield from _answers(Model(spec, session, language=language))
 
 
 def _loadable(problem: str) -> str:

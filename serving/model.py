@@ -24,6 +24,7 @@ from ics.artifact import InputSpec, ModelSpec, load_spec
 from ics.contracts import Prediction, prediction_from_json
 from ics.errors import CorruptImage, ImageError, InvalidArtifact, ModelRefused, TruncatedImage, UnsupportedFormat
 from serving.ctc import read_line
+from serving.language import PROPERTY, Language, read_language
 
 if TYPE_CHECKING:
     import onnxruntime as ort
@@ -62,13 +63,14 @@ class Model:
     """What `load_model` returns.
 
     `batch` is how many images the net computes at once, and `seconds` what it then takes for each, decoding not
-    included; `measured` finds both.
+    included; `measured` finds both. `language` is a text model's own, where its graph carries one.
     """
 
     spec: ModelSpec
     session: "ort.InferenceSession"
     batch: int = 1
     seconds: float = math.nan
+    language: Language | None = None
 
     def predict(self, contents: Iterable[bytes]) -> Iterator[Prediction]:
         """Classify prepared images, or read the lines they show, in order; as `answers` does."""
@@ -98,7 +100,7 @@ class Model:
             pixels, undecoded = _decoded(group, taken)
             logits = self.logits(pixels)
             good = len(logits) if math.isfinite(logits.sum()) else _finite(logits)
-            yield from _judged(logits[:good], self.spec)
+            yield from _judged(logits[:good], self.spec, self.language)
             if good < len(logits):
                 raise ModelRefused("the model's answer to this image is not finite")
             if undecoded:
@@ -148,7 +150,7 @@ class Model:
         logits = self.logits(pixels[np.newaxis])
         if not np.isfinite(logits).all():
             raise ModelRefused("the model's answer to this image is not finite")
-        return prediction_from_json(_judged(logits, self.spec)[0])
+        return prediction_from_json(_judged(logits, self.spec, self.language)[0])
 
     def probe(self) -> None:
         """Classify a black image, to see that the model really answers.
@@ -164,12 +166,13 @@ def load_model(folder: Path) -> Model:
     """Load a classification or text artifact and see that it answers.
 
     Raises:
-        InvalidArtifact: a file is missing or wrong, or the graph is not what model.json says.
+        InvalidArtifact: a file is missing or wrong, the graph is not what model.json says, or its language is broken.
     """
     spec = load_spec(folder)
     if spec.kind not in KINDS:
         raise InvalidArtifact(f"{folder} is a {spec.kind} model; this server answers for {' and '.join(KINDS)} only")
-    model = Model(spec, open_graph(folder / "model.onnx"))
+    session = open_graph(folder / "model.onnx")
+    model = Model(spec, session, language=language_of(session))
     try:
         check_signature(model)
         model.probe()
@@ -197,6 +200,16 @@ def open_graph(graph: Path | bytes) -> "ort.InferenceSession":
     except Exception as error:  # the runtime has no common base class for what it finds wrong
         what = graph if isinstance(graph, Path) else "the graph"
         raise InvalidArtifact(f"{what} cannot be loaded: {error}") from error
+
+
+def language_of(session: "ort.InferenceSession") -> Language | None:
+    """The language that a text model's graph carries, or None.
+
+    Raises:
+        InvalidArtifact: it carries one that is broken.
+    """
+    held = session.get_modelmeta().custom_metadata_map.get(PROPERTY)
+    return None if held is None else read_language(held)
 
 
 def check_signature(model: Model) -> None:
@@ -331,10 +344,10 @@ def _finite(logits: Logits) -> int:
     return int(np.isfinite(logits).reshape(len(logits), -1).all(axis=1).argmin())
 
 
-def _judged(logits: Logits, spec: ModelSpec) -> list[dict[str, Any]]:
+def _judged(logits: Logits, spec: ModelSpec, language: Language | None) -> list[dict[str, Any]]:
     """The answers to images, by the model's kind."""
     if spec.kind == "text":
-        return [_read(one, spec) for one in logits]
+        return [_read(one, spec, language) for one in logits]
     return _classified(logits, spec) if len(logits) else []
 
 
@@ -363,8 +376,8 @@ def _best(logits: Logits) -> npt.NDArray[np.intp]:
     return among[np.argsort(-logits[among], kind="stable")[:count]]
 
 
-def _read(logits: Logits, spec: ModelSpec) -> dict[str, Any]:
-    line = read_line(logits, spec.labels)
+def _read(logits: Logits, spec: ModelSpec, language: Language | None) -> dict[str, Any]:
+    line = read_line(logits, spec.labels, language, spec.temperature)
     return {
         "label": line.text,
         "confidence": line.confidence,

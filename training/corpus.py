@@ -4,7 +4,8 @@ Everything random comes from the `random.Random` that is passed in.
 """
 
 import random
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from zlib import crc32
 
@@ -27,6 +28,57 @@ def load_words(path: Path, alphabet: str) -> tuple[list[str], list[str]]:
     if len(kept) < 10:
         raise DataError(f"{path} holds {len(usable)} usable words: too few to learn from")
     return [word for word in usable if crc32(word.encode()) % 10], kept
+
+
+def word_forms(path: Path, words: Collection[str], kept: Collection[str], most: int) -> list[str]:
+    """The words, and of each as many as `most` other forms that the dictionary's suffixes make of it, sorted.
+
+    The list of words (.dic) names them in one form only, nouns in the nominative and verbs in the infinitive; what
+    people write is mostly another. The suffixes are in the `.aff` beside it (hunspell(5), SFX). A form that is one of
+    the `kept` words is left out, and so is one of other letters than the words have.
+
+    Raises:
+        DataError: the .aff is missing or cannot be read as one.
+    """
+    if most == 0:
+        return sorted(words)
+    rules = _suffixes(path.with_suffix(".aff"))
+    letters, apart, wanted = set("".join(words).lower()), set(kept), set(words)
+    rng, found = random.Random(0), set(words)
+    for line in sorted(set(path.read_text("utf-8").splitlines()[1:])):
+        word, _, flags = line.strip().partition("/")
+        if word not in wanted:
+            continue
+        others = sorted({form for flag in flags for form in _formed(word, rules.get(flag, ()))} - apart - {word})
+        usable = [form for form in others if 1 < len(form) <= LONGEST and set(form.lower()) <= letters]
+        found.update(rng.sample(usable, min(most, len(usable))))
+    return sorted(found)
+
+
+_Rule = tuple[str, str, re.Pattern[str]]
+"""What is taken off a word's end, what is put there instead, and how the word must end for that."""
+
+
+def _suffixes(path: Path) -> dict[str, list[_Rule]]:
+    if not path.is_file():
+        raise DataError(f"no suffixes {path}; npm ci --prefix training/fonts brings them")
+    rules: dict[str, list[_Rule]] = {}
+    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+        match line.split():
+            case ["SFX", flag, strip, add, condition, *_]:
+                try:
+                    ending = re.compile(f"{condition}$")
+                except re.error as error:
+                    raise DataError(f"{path}, line {number}: {condition} is no condition: {error}") from error
+                without = ("" if part == "0" else part for part in (strip, add.split("/")[0]))
+                rules.setdefault(flag, []).append((*without, ending))
+    return rules
+
+
+def _formed(word: str, rules: Sequence[_Rule]) -> Iterator[str]:
+    for strip, add, ending in rules:
+        if word.endswith(strip) and ending.search(word):
+            yield word[: len(word) - len(strip)] + add
 
 
 def make_text(rng: random.Random, words: Sequence[str], charset: str, shortest: int, longest: int) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import onnx
@@ -59,6 +60,13 @@ def to_onnx(net: nn.Module, spec: InputSpec) -> bytes:
         part.ClearField("metadata_props")
         part.ClearField("doc_string")
     onnx.checker.check_model(model, full_check=True)
+    return model.SerializeToString(deterministic=True)
+
+
+def with_properties(graph: bytes, properties: Mapping[str, str]) -> bytes:
+    """The ONNX file with these metadata properties and no others, and nothing else changed."""
+    model = onnx.load_from_string(graph)
+    onnx.helper.set_model_props(model, dict(sorted(properties.items())))
     return model.SerializeToString(deterministic=True)
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from ics.artifact import ModelSpec
 from training import classification, text
 from training.backbone import load_backbone, transfer
-from training.export import to_onnx, write_artifact
+from training.export import to_onnx, with_properties, write_artifact
 from training.recipe import Recipe
 from training.report import card, write_report
 from training.train import fit
@@ -50,6 +50,8 @@ def make(
     else:
         fitted = transfer(recipe, dataset, brought, checkpoint, console, resume=resume)
     graph = to_onnx(fitted.net, recipe.input)
+    if isinstance(dataset, text.TextData):
+        graph = with_properties(graph, dataset.properties)
     report = kind.report(graph, recipe, dataset)
     spec = ModelSpec(
         name=recipe.name,

@@ -3,6 +3,7 @@
 Connectionist temporal classification (Graves et al. 2006): class 0 is the blank, class k the k-th character.
 """
 
+import dataclasses
 import random
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,12 +17,13 @@ from scipy.optimize import brentq, minimize_scalar
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ics.errors import ImageError
+from ics.errors import ImageError, InvalidArtifact
 from ics.imaging import prepare
 from serving.ctc import read_line
-from serving.model import decode, open_graph
+from serving.language import PROPERTY, Language, Weights, weights_from_json
+from serving.model import decode, language_of, open_graph
 from training.augment import augmented, textures
-from training.corpus import LONGEST, load_words
+from training.corpus import LONGEST, load_words, word_forms
 from training.data import DataError, Skipped
 from training.evaluate import THRESHOLD
 from training.glyphs import (
@@ -40,6 +42,7 @@ from training.glyphs import (
     transcribed_lines,
     word_lines,
 )
+from training.language import learned
 from training.letters import load_tracks
 from training.lines import Ink, as_served, pictured, without_borders
 from training.measures import Answers, edits, figures
@@ -63,7 +66,10 @@ OPTIONS = {
     "validation_lines",
     "watched_lines",
 }
-"""What a text recipe says under data.options; recipes/cyrillic-text.toml says what each is."""
+"""What a text recipe says under data.options, `language` beside it; recipes/cyrillic-text.toml says what each is."""
+
+LANGUAGE = {"order", "gain", "forms", *(field.name for field in dataclasses.fields(Weights))}
+"""What a recipe says under data.options.language."""
 
 LENGTHS = ((1, 3), (3, 8), (8, 18), (17, 40))
 LENGTH_SHARES = (0.1, 0.55, 0.27, 0.08)
@@ -90,7 +96,7 @@ class TextData:
 
     `sources` draw endless training lines, each for its share of them. `validation` chooses and calibrates: its first
     lines are of all its sources. `tests` are measured once, by description, in the order of interest. `drawn` is how
-    many lines are drawn to learn from, in all epochs.
+    many lines are drawn to learn from, in all epochs. `properties` are what the graph carries beside the net.
     """
 
     labels: tuple[str, ...]
@@ -99,6 +105,7 @@ class TextData:
     tests: Mapping[str, Lines]
     drawn: int
     skipped: tuple[Skipped, ...] = ()
+    properties: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -127,7 +134,9 @@ def load(recipe: Recipe, path: Path, seed: int) -> TextData:
     if len(set(charset)) != len(charset) or " " not in charset:
         raise RecipeError("labels: a charset has each of its characters once, and a space")
     rng = random.Random(seed)
-    words, kept = load_words(FONTS / "dictionary-ru" / "index.dic", "".join(filter(str.isalpha, charset)))
+    dictionary = FONTS / "dictionary-ru" / "index.dic"
+    words, kept = load_words(dictionary, "".join(filter(str.isalpha, charset)))
+    properties = _language(options["language"], dictionary, words, kept) if "language" in options else {}
     fonts = _fonts(recipe, path, words, kept)
     written = [*_tracks(recipe, path, words, kept, rng), *_boxed(recipe, path, words, kept)]
     validation = _drawn(
@@ -138,12 +147,12 @@ def load(recipe: Recipe, path: Path, seed: int) -> TextData:
         for one in (*written, fonts)
         for described, (draw, count) in one.tests.items()
     }
-    learned = [share for one in (fonts, *written) for share in one.learned]
+    shares = [share for one in (fonts, *written) for share in one.learned]
     skipped = tuple(row for one in written for row in one.skipped)
     if (path / "train.tsv").is_file():
         real, more, test, bad = _transcribed(recipe, path, rng)
         skipped += bad
-        learned.append((1.0, transcribed_lines(real)))
+        shares.append((1.0, transcribed_lines(real)))
         validation, tests = _interleaved(validation, more), {f"{path.name}, test.tsv": test, **tests}
     elif not written and not fonts.own and path.resolve() not in (FONTS.resolve(), FONTS.parent.resolve()):
         raise DataError(
@@ -151,7 +160,27 @@ def load(recipe: Recipe, path: Path, seed: int) -> TextData:
             f"russian-handwritings-tracked/, no fonts; --data training/fonts learns from the shipped fonts alone"
         )
     drawn = options["steps"] * recipe.schedule.batch * recipe.schedule.epochs
-    return TextData(tuple(charset), tuple(learned), validation, tests, drawn, skipped)
+    return TextData(tuple(charset), tuple(shares), validation, tests, drawn, skipped, properties)
+
+
+def _language(
+    options: Mapping[str, Any], dictionary: Path, words: Sequence[str], kept: Sequence[str]
+) -> dict[str, str]:
+    """The property that holds the language of the words for training, the only ones that it is learned from."""
+    if set(options) != LANGUAGE:
+        raise RecipeError(f"data.options.language: needs {', '.join(sorted(LANGUAGE))}, and nothing else")
+    if not (isinstance(options["order"], int) and 2 <= options["order"] <= 10):
+        raise RecipeError(f"data.options.language.order: {options['order']!r}; it must be from 2 to 10")
+    if not (isinstance(options["forms"], int) and options["forms"] >= 0):
+        raise RecipeError(f"data.options.language.forms: {options['forms']!r}; it must be at least 0")
+    if not isinstance(options["gain"], int | float):
+        raise RecipeError(f"data.options.language.gain: {options['gain']!r}; it must be a number of nats")
+    try:
+        weights = weights_from_json({field.name: options[field.name] for field in dataclasses.fields(Weights)})
+    except InvalidArtifact as error:
+        raise RecipeError(f"data.options.language: {error}") from error
+    forms = word_forms(dictionary, words, kept, options["forms"])
+    return {PROPERTY: learned(forms, options["order"], options["gain"], weights)}
 
 
 @dataclass(frozen=True)
@@ -408,12 +437,13 @@ def character_error_rate(true: Sequence[str], said: Sequence[str]) -> float:
 
 def report(graph: bytes, recipe: Recipe, data: TextData) -> Report:
     """Calibrate a graph on the validation lines, and measure it on each of the tests; the first is the headline."""
+    language = language_of(open_graph(graph))
     held = _logits(graph, recipe, data.validation)
     temperature = fit_temperature(
-        lambda temperature: _read(held, data.validation.texts, data.labels, temperature), recipe.caution
+        lambda temperature: _read(held, data.validation.texts, data.labels, temperature, language), recipe.caution
     )
     answers = {
-        described: _read(_logits(graph, recipe, lines), lines.texts, data.labels, temperature)
+        described: _read(_logits(graph, recipe, lines), lines.texts, data.labels, temperature, language)
         for described, lines in data.tests.items()
     }
     found = {described: figures(one, "text", data.labels) for described, one in answers.items()}
@@ -428,8 +458,14 @@ def _logits(graph: bytes, recipe: Recipe, lines: Lines) -> NDArray[np.float32]:
     return np.concatenate([session.run(None, {recipe.input.tensor: image[np.newaxis]})[0] for image in lines.images])
 
 
-def _read(logits: NDArray[np.float32], texts: tuple[str, ...], labels: tuple[str, ...], temperature: float) -> Answers:
-    read = [read_line(row.astype(np.float64) / temperature, labels) for row in logits]
+def _read(
+    logits: NDArray[np.float32],
+    texts: tuple[str, ...],
+    labels: tuple[str, ...],
+    temperature: float,
+    language: Language | None = None,
+) -> Answers:
+    read = [read_line(row.astype(np.float64) / temperature, labels, language, temperature) for row in logits]
     confidence = np.array([line.confidence for line in read])
     return Answers(texts, tuple(line.text for line in read), confidence)
 

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from cli import main
 from cli.main import app
 from ics.artifact import graph_version, load_spec
+from serving.language import PROPERTY
 from serving.model import load_model
 from tests.artifacts import DIGITS, STRIP, write_artifact, writing
 
@@ -322,6 +323,8 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str, str, str]] = {
            "ONNX IR version 99"),
     "opset": (lambda folder: rewrite(folder, lambda graph: setattr(graph.opset_import[0], "version", 99)), "graph",
               "problem", "opset 99"),
+    "language": (lambda folder: rewrite(folder, lambda graph: helper.set_model_props(graph, {PROPERTY: "{}"})),
+                 "language", "problem", "no JSON object with letters"),
     "input": (lambda folder: describe(folder, input=TAKEN | {"tensor": "x"}), "signature", "problem", "(x: tensor"),
     "size": (lambda folder: describe(folder, input=TAKEN | {"width": 32}), "signature", "problem", "[28, 32, 1]"),
     "output": (lambda folder: describe(folder, output={"tensor": "y"}), "signature", "problem", "answers logits"),

@@ -67,6 +67,7 @@ def test_the_example_of_each_help_text_runs(
     (tmp_path / "photos").mkdir()
     for place, digit in (("photos/seven.png", 7), ("scan.png", 0)):
         (tmp_path / place).write_bytes(digits[digit])
+    (tmp_path / "labels.jsonl").write_text('{"s3_uri": "s3://my-bucket/boot.jpg", "label": "boot"}\n')
     if name in ("train", "evaluate"):
         pytest.importorskip("torch", reason="training needs torch: pip install -r requirements-train.txt")
         _write_mnist(tmp_path / "mnist.npz")

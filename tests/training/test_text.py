@@ -35,6 +35,7 @@ OPTIONS = {
     "validation_lines": 12,
     "watched_lines": 6,
 }
+LANGUAGE = OPTIONS["language"]
 RECIPE = dataclasses.replace(
     SHIPPED,
     data=dataclasses.replace(SHIPPED.data, options=OPTIONS, validation=0.25),
@@ -51,6 +52,7 @@ def _few_fonts_and_words(monkeypatch, tmp_path):
     letters = "абвгдежзиклмнопрстуфхцчшщьюя"
     words = [f"{one}{two}а{one}" for one in letters for two in letters]
     (fonts / "node_modules" / "dictionary-ru" / "index.dic").write_text("\n".join(["784", *words]), "utf-8")
+    (fonts / "node_modules" / "dictionary-ru" / "index.aff").write_text("SFX A Y 1\nSFX A   а   ы   а\n", "utf-8")
     faces = [DEJAVU / f"{name}.ttf" for name in ("DejaVuSans", "DejaVuSansMono", "DejaVuSerif")]
     monkeypatch.setattr(text, "FONTS", fonts / "node_modules")
     monkeypatch.setattr(text, "find_fonts", lambda _folder, charset: glyphs.read_fonts(faces, charset))
@@ -130,6 +132,9 @@ def test_a_recipe_becomes_an_artifact_that_reads(kaggle, tmp_path, monkeypatch):
     assert spec.metrics["cer"] > 0.5  # after 8 steps
     assert "fonts never seen (DejaVuSerif)" in (out / "card.md").read_text("utf-8")
     picture(tmp_path / "line.png", "слово")
+    language = load_model(out).language
+    assert language.letters == "абвгдежзиклмнопрстуфхцчшщьюя"
+    assert dataclasses.asdict(language.weights).items() <= SHIPPED.data.options["language"].items()
     (prediction,) = load_model(out).predict([prepare((tmp_path / "line.png").read_bytes(), spec.input)])
     assert prediction.text is not None
     assert 0 <= prediction.confidence <= 1
@@ -211,6 +216,10 @@ def test_where_in_the_width_a_line_stands_makes_no_difference():
         ({"labels": "абв"}, "and a space"),
         ({"options": {"test_fonts": ["Nowhere Sans"]}}, "no font Nowhere Sans"),
         ({"missing": "steps"}, "needs steps"),
+        ({"options": {"language": {"order": 4}}}, "language: needs bonus, capital,"),
+        ({"options": {"language": {**LANGUAGE, "order": 11}}}, "order: 11; it must be from 2 to 10"),
+        ({"options": {"language": {**LANGUAGE, "forms": -1}}}, "forms: -1; it must be at least 0"),
+        ({"options": {"language": {**LANGUAGE, "weight": "much"}}}, "weight is 'much'; it must be a number"),
     ],
 )
 def test_a_recipe_that_cannot_be_followed_is_told(tmp_path, changes, message):
@@ -221,6 +230,19 @@ def test_a_recipe_that_cannot_be_followed_is_told(tmp_path, changes, message):
     )
     with pytest.raises(RecipeError, match=message):
         text.load(recipe, text.FONTS, 0)
+
+
+def test_a_recipe_without_a_language_makes_a_graph_without_one():
+    options = {name: value for name, value in OPTIONS.items() if name != "language"}
+    recipe = dataclasses.replace(RECIPE, data=dataclasses.replace(RECIPE.data, options=options))
+    assert text.load(recipe, text.FONTS, 0).properties == {}
+
+
+def test_the_same_lines_are_drawn_whether_there_is_a_language_or_none():
+    options = {**OPTIONS, "language": {**LANGUAGE, "forms": 0}}
+    recipe = dataclasses.replace(RECIPE, data=dataclasses.replace(RECIPE.data, options=options))
+    one, other = text.load(recipe, text.FONTS, 0), text.load(RECIPE, text.FONTS, 0)
+    assert (one.validation.texts, one.properties) == (other.validation.texts, other.properties)
 
 
 def test_a_folder_of_nothing_is_told_and_own_fonts_are_learned_from(tmp_path):
