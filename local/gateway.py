@@ -45,7 +45,7 @@ class Gateway:
             await emulator.app(scope, receive, send)
             return
         receive, send = await calls.watch(scope, receive, send)
-        answer = await self._answer(scope, receive)
+        answer = self._faults.meet_s3(scope) or await self._answer(scope, receive)
         if answer is None:
             await emulator.app(scope, receive, send)
             return

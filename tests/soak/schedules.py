@@ -1,0 +1,321 @@
+"""`python -m tests.soak.schedules --schedules 1000`: random bad days, each a schedule of faults while a run goes on.
+
+Whatever happens, an execution that ends by itself ends reconciled, and what was interrupted is finished by resuming: in
+the end each image has exactly one row, and each row that is no failure says what a run on a calm day says.
+"""
+
+# ruff: noqa: T201
+
+import argparse
+import io
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+from PIL import Image
+
+from cli import runs
+from cli.deployment import ROOT, Deployment, connect
+from ics import paths
+from local import control, deploy
+
+ENDPOINT = "ics-local-digits"
+CHILDREN = ("ics-local-serialize-image-data", "ics-local-classify-image", "ics-local-filter-low-confidence")
+IMAGES = 400
+"""Images of a run: four batches."""
+
+RESUMES = 3
+"""So many times a run is taken up again before what is left counts as lost."""
+
+LONGEST = 600
+"""Seconds that an execution may take."""
+
+SHORT = ("throttle", "unavailable", "model_error", "nonsense")
+WRITES = ("/staging/", "/predictions/", "/batches/", "/results/", "/plan.jsonl", "/images.jsonl", "/summary.json")
+SAID = ("decision", "reason", "label", "confidence", "alternatives", "model_version", "threshold")
+
+
+class Broken(AssertionError):
+    """A promise that was broken; the message names the seed, with which the schedule can be played again."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What goes wrong, `at` so many seconds after the run was started."""
+
+    at: float
+    kind: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where schedules are played: a local deployment of their own, the pictures of a run, and what a calm run says."""
+
+    state: Path
+    deployment: Deployment
+    images: Sequence[bytes]
+    expected: Mapping[str, Mapping[str, Any]]
+
+
+def schedule(seed: int) -> list[Fault]:
+    """One to four faults of this seed, in the order of their time."""
+    chance = random.Random(seed)
+    kinds = ("endpoint", "write", "kill worker", "kill server", "delete", "restart")
+    chosen = chance.choices(kinds, weights=(5, 4, 4, 2, 2, 2), k=chance.randint(1, 4))
+    faults = [Fault(round(chance.uniform(0, 3), 2), kind, _arguments(kind, chance)) for kind in chosen]
+    return sorted(faults, key=lambda fault: fault.at)
+
+
+def _arguments(kind: str, chance: random.Random) -> Mapping[str, Any]:
+    match kind:
+        case "endpoint":
+            status = chance.choice((0, 400, 413, 422, 429, 500, 503))
+            return {"kind": chance.choice(SHORT), "status": status, "times": chance.choice((1, 2, 3, 50))}
+        case "write":
+            return {"kind": "unavailable", "containing": chance.choice(WRITES), "times": chance.choice((1, 2, 8, 60))}
+        case "kill worker":
+            return {"times": chance.randint(1, 6)}
+        case "delete":
+            return {"images": chance.sample(range(IMAGES), chance.randint(1, 20))}
+    return {}
+
+
+def set_stage(state: Path, images: Sequence[bytes]) -> Stage:
+    """Start a local AWS in `state`, deploy, and let a calm run say what is right. End it with `control.stop`."""
+    deploy.deploy(control.start(state), ROOT, lambda _: None)
+    deployment = connect("local", state)
+    run = runs.new_run("calm")
+    runs.start(deployment, run, {"prefix": _upload(deployment, run, images)})
+    _wait(deployment, run)
+    said = {_name(row): {key: row[key] for key in SAID} for row in _rows(deployment, run)}
+    assert len(said) == IMAGES
+    return Stage(state, deployment, images, said)
+
+
+def play(seed: int, stage: Stage) -> str:
+    """Play a seed's schedule while a run goes on; return how it went, in a line.
+
+    Raises:
+        Broken: an image was lost or doubled, counts differ from rows, or a row says what a calm day does not.
+    """
+    faults, deployment = schedule(seed), stage.deployment
+    deleted = {f"{number:04d}.png" for fault in faults for number in fault.arguments.get("images", ())}
+    run = runs.new_run(f"seed{seed}")
+    prefix = _upload(deployment, run, stage.images)
+    runs.start(deployment, run, {"prefix": prefix})
+    try:
+        with _meanwhile(faults, stage, prefix):
+            _wait(deployment, run)
+        for name in (ENDPOINT, "s3"):
+            _set_faults(deployment, name, [])
+        ends = [_ended(deployment, run)]
+        while not _done(deployment, run, deleted):
+            _check(len(ends) <= RESUMES, f"not finished after {RESUMES} resumes: {ends}")
+            again = runs.new_run("again")
+            planned = _planned(deployment, run)
+            runs.start(deployment, again, {"resume": run} if planned else {"prefix": prefix})
+            _wait(deployment, again)
+            ends.append(_ended(deployment, again))
+            run = run if planned else again
+        found = {_name(row): {key: row[key] for key in SAID} for row in _rows(deployment, run)}
+        _check(found.keys() == stage.expected.keys(), f"lost or new: {found.keys() ^ stage.expected.keys()}")
+        for name, said in found.items():
+            right = said == stage.expected[name] or (said["reason"] == "ObjectNotFound" and name in deleted)
+            _check(right, f"{name} is {said}, on a calm day {stage.expected[name]}")
+    except Broken as error:
+        raise Broken(f"seed {seed}, {run}, {faults}: {error}") from error
+    return f"{', '.join(fault.kind for fault in faults)}: {', then '.join(ends)}"
+
+
+def _done(deployment: Deployment, run: str, deleted: Collection[str]) -> bool:
+    """Whether the run is finished. One that has a summary must be reconciled, finished or not."""
+    summary, rows = runs.summary(deployment, run), _rows(deployment, run)
+    if summary is None or not summary["planned"]:
+        return False
+    decisions = Counter(row["decision"] for row in rows)
+    counted = {name: summary[name] for name in ("accepted", "uncertain", "flagged", "failed")}
+    _check(counted == {name: decisions[name] for name in counted}, f"rows {dict(decisions)}, summary {counted}")
+    _check(summary["planned"] == sum(counted.values()), f"{summary['planned']} planned, {counted}")
+    _check(len({row["s3_uri"] for row in rows}) == len(rows), "more than one row for an image")
+    left = [row for row in rows if row["decision"] == "failed"]
+    return all(row["reason"] == "ObjectNotFound" and _name(row) in deleted for row in left)
+
+
+def _planned(deployment: Deployment, run: str) -> bool:
+    """Whether there is something to resume: PlanRun's answer is written last of all that it writes."""
+    try:
+        deployment.s3.head_object(Bucket=deployment.working_bucket, Key=paths.record(run))
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "404":
+            raise
+        return False
+    return True
+
+
+def _check(holds: bool, problem: str) -> None:
+    if not holds:
+        raise Broken(problem)
+
+
+def _ended(deployment: Deployment, run: str) -> str:
+    described = runs.describe(deployment, run)
+    return str(described.get("error", described["status"]))
+
+
+def _wait(deployment: Deployment, run: str) -> None:
+    """Until the run has ended, whether or not the local AWS answers meanwhile."""
+    deadline = time.monotonic() + LONGEST
+    while time.monotonic() < deadline:
+        with suppress(BotoCoreError, ClientError):
+            if runs.describe(deployment, run)["status"] != "RUNNING":
+                return
+        time.sleep(0.1)
+    raise Broken(f"{run} did not end within {LONGEST} s")
+
+
+def _rows(deployment: Deployment, run: str) -> list[dict[str, Any]]:
+    summary = runs.summary(deployment, run)
+    return list(runs.rows(deployment, summary)) if summary else []
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    return str(row["s3_uri"]).rpartition("/")[2]
+
+
+@contextmanager
+def _meanwhile(faults: Sequence[Fault], stage: Stage, prefix: str) -> Iterator[None]:
+    """Let the faults happen in the background, each at its time; all have happened when this ends."""
+    began = time.monotonic()
+    failed: list[str] = []
+
+    def happen() -> None:
+        for fault in faults:
+            time.sleep(max(0.0, began + fault.at - time.monotonic()))
+            try:
+                _happen(fault, stage, prefix)
+            except Exception as error:
+                failed.append(f"{fault.kind}: {error!r}")
+
+    thread = threading.Thread(target=happen)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+    _check(not failed, f"a fault could not be made: {failed}")
+
+
+def _happen(fault: Fault, stage: Stage, prefix: str) -> None:
+    deployment = stage.deployment
+    match fault.kind:
+        case "endpoint":
+            _set_faults(deployment, ENDPOINT, [fault.arguments])
+        case "write":
+            _set_faults(deployment, "s3", [fault.arguments])
+        case "kill worker":
+            _kill_workers(deployment, fault.arguments["times"])
+        case "kill server":
+            (variant,) = _about(deployment, "endpoints")[ENDPOINT]["variants"].values()
+            with suppress(ProcessLookupError):
+                os.kill(variant["pid"], signal.SIGKILL)
+        case "delete":
+            bucket, _, folder = prefix.removeprefix("s3://").partition("/")
+            for number in fault.arguments["images"]:
+                deployment.s3.delete_object(Bucket=bucket, Key=f"{folder}{number:04d}.png")
+        case "restart":
+            control.stop(stage.state)
+            control.start(stage.state)
+
+
+def _kill_workers(deployment: Deployment, times: int) -> None:
+    """Kill so many workers of a batch's functions while they work, or as many as there are within two seconds."""
+    deadline = time.monotonic() + 2
+    killed: set[int] = set()
+    while len(killed) < times and time.monotonic() < deadline:
+        for worker in _about(deployment, "lambda-workers"):
+            if worker["function"] in CHILDREN and worker["in_use"] and worker["pid"] not in killed:
+                with suppress(ProcessLookupError):
+                    os.kill(worker["pid"], signal.SIGKILL)
+                killed.add(worker["pid"])
+                break
+        time.sleep(0.02)
+
+
+def _set_faults(deployment: Deployment, of: str, faults: Sequence[Mapping[str, Any]]) -> None:
+    url = f"{deployment.endpoint_url}/_local/faults/{of}"
+    request = urllib.request.Request(url, json.dumps(faults).encode(), method="PUT")
+    with urllib.request.urlopen(request, timeout=30):
+        pass
+
+
+def _about(deployment: Deployment, what: str) -> Any:
+    with urllib.request.urlopen(f"{deployment.endpoint_url}/_local/{what}", timeout=30) as answer:
+        return json.load(answer)
+
+
+def _upload(deployment: Deployment, run: str, images: Sequence[bytes]) -> str:
+    prefix = f"schedules/{run}/"
+
+    def put(number: int) -> None:
+        deployment.s3.put_object(
+            Bucket=deployment.images_bucket, Key=f"{prefix}{number:04d}.png", Body=images[number % len(images)]
+        )
+
+    with ThreadPoolExecutor(4) as uploads:
+        list(uploads.map(put, range(IMAGES)))
+    return f"s3://{deployment.images_bucket}/{prefix}"
+
+
+def pictures() -> list[bytes]:
+    """IMAGES real handwritten digits as PNG, light on dark."""
+    from sklearn.datasets import load_digits
+
+    made = []
+    for digit in load_digits().images[:IMAGES]:
+        out = io.BytesIO()
+        Image.fromarray((digit * 255 / 16).astype("uint8")).resize((28, 28), Image.Resampling.BICUBIC).save(out, "PNG")
+        made.append(out.getvalue())
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line: play schedules, say how each went, and exit with 1 where one broke a promise."""
+    parser = argparse.ArgumentParser(prog="python -m tests.soak.schedules", description=__doc__.partition("\n")[0])
+    parser.add_argument("--schedules", type=int, default=1000, help="how many")
+    parser.add_argument("--start", type=int, default=0, help="the first one's seed")
+    given = parser.parse_args(arguments)
+    broken = 0
+    with tempfile.TemporaryDirectory(prefix="ics-schedules-") as folder:
+        state = Path(folder)
+        try:
+            stage = set_stage(state, pictures())
+            for seed in range(given.start, given.start + given.schedules):
+                began = time.monotonic()
+                try:
+                    went = play(seed, stage)
+                except Broken as error:
+                    went, broken = f"BROKEN {error}", broken + 1
+                print(f"{seed:>6}  {time.monotonic() - began:5.1f} s  {went}", flush=True)
+        finally:
+            control.stop(state)
+    print(f"{given.schedules:,} schedules from seed {given.start}; {broken} broken")
+    return int(broken > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
