@@ -3,6 +3,7 @@
 PYTHON ?= python3
 ENV ?= dev
 BODIES ?= 1000000
+SCHEDULES ?= 1000
 BIN := .venv/bin
 export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/node_modules/.bin:$(PATH)
 
@@ -32,10 +33,11 @@ unit: .venv/installed node_modules/installed ## Run the tests that need no local
 e2e: .venv/installed node_modules/installed ## Run the end-to-end tests
 	$(BIN)/pytest tests/e2e
 
-soak: .venv/installed ## Send BODIES mutated bodies at all that reads what strangers wrote, and as many to a model server
+soak: .venv/installed node_modules/installed ## BODIES mutated bodies for all that reads what strangers wrote and for a model server; SCHEDULES bad days
 	@mkdir -p build/soak
 	$(BIN)/python -m tests.soak --bodies $(BODIES) 2>build/soak/decoders.log
 	$(BIN)/python -m tests.soak.server --requests $(BODIES)
+	$(BIN)/python -m tests.soak.schedules --schedules $(SCHEDULES)
 
 bench: .venv/installed node_modules/installed .venv-peers/installed ## Measure ICS beside the usual ways and other servers; write docs/performance.md
 	@$(BIN)/python -m benchmarks
