@@ -21,6 +21,7 @@ UNVERSIONED = "an image whose version nobody knows, as in a source bucket withou
 LOG_DELIVERY = "Step Functions sets up the delivery of its log; the emulator delivers none"
 POLLER = "Lambda itself polls a function's queue as its role; the emulator hands messages over without a call"
 MISSING = "a file that is not there is told as missing, not as forbidden; what these functions read is there in any run"
+FIRST_TRY = "only a second try looks for predictions that may not be there; here the first one succeeds"
 OWN_REDRIVE = "granted with Stop and Describe; whoever redrives the run itself does so with rights of their own"
 
 UNUSED = (
@@ -45,6 +46,8 @@ UNUSED = (
     ("start-run", "sqs:*", "*:ics-*-uploads", POLLER),
     ("serialize-image-data", "s3:ListBucket", "*:::Working", MISSING),
     ("filter-low-confidence", "s3:ListBucket", "*:::Working", MISSING),
+    ("classify-in-lambda-*", "s3:ListBucket", "*:::Working", FIRST_TRY),
+    ("classify-with-rekognition", "s3:ListBucket", "*:::Working", FIRST_TRY),
     ("filter-low-confidence", "s3:*ObjectTagging", "*:::Images/[*]", UNVERSIONED),
 )
 

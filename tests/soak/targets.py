@@ -86,7 +86,7 @@ def read_request(body: bytes) -> str:
     except InvalidRequest as error:
         assert len(str(error)) < 1_000
         return type(error).__name__
-    assert 0 <= request.threshold <= 1
+    assert request.threshold is None or 0 <= request.threshold <= 1
     assert 0 <= request.tolerated_percent <= 100
     assert len(getattr(request.source, "refs", ())) <= MAX_INLINE_IMAGES
     return "read"
