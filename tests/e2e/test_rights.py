@@ -18,6 +18,7 @@ from PIL import Image
 from cli.deployment import Deployment
 from ics import paths
 from ics.contracts import Batch, ImageRef, dump_line, fields_of
+from ics.uploads import parse_upload
 from local.control import LocalAws
 from stacks.config import load_config
 from tests.e2e.harness import Ended, packed, policy_of
@@ -112,8 +113,26 @@ def everything(aws: LocalAws, deployment: Deployment, finish: Callable[..., Ende
     large = io.BytesIO()
     Image.new("RGB", (100, 100)).save(large, "PNG")
     assert finish({"images": [put("large.png", large.getvalue())], "model": "objects"}).summary["failed"] == 0
+    _tell_of_an_upload(deployment, finish)
     _upload_in_parts(bucket, folder, put, finish, digits)
     _lose_a_batch(deployment, odd[1])
+
+
+def _tell_of_an_upload(deployment: Deployment, finish: Callable[..., Ended]) -> None:
+    """StartRun is told of an upload, and again when its claim looks left behind by one who started nothing."""
+    told = {"key": f"incoming/gone-{time.time_ns()}.png", "version-id": "0" * 32}
+    detail = {"bucket": {"name": deployment.images_bucket}, "object": told}
+    body = json.dumps({"detail-type": "Object Created", "time": "2026-07-21T10:15:00Z", "detail": detail})
+    upload = parse_upload(body, bucket=deployment.images_bucket, prefix="incoming/").upload_id
+    table = deployment.session.resource("dynamodb", endpoint_url=deployment.endpoint_url).Table(deployment.table)
+    key = {"pk": f"upload#{upload}", "sk": "claim"}
+    for _ in range(2):
+        event = json.dumps({"Records": [{"messageId": "1", "body": body}]})
+        answer = deployment.functions.invoke(FunctionName="ics-local-start-run", Payload=event)
+        assert json.loads(answer["Payload"].read()) == {"batchItemFailures": []}
+        run = table.get_item(Key=key)["Item"]["run"]
+        table.put_item(Item={**key, "run": "event-never-started", "at": 0, "expires": 2**31})
+    assert finish(run=run).summary["failed"] == 1
 
 
 def _upload_in_parts(bucket: str, folder: str, put: Put, finish: Callable[..., Ended], digits: list[bytes]) -> None:
@@ -170,6 +189,8 @@ def _used(rights: Rights, recorded: set[Call]) -> set[Call]:
         for model in MODELS
         if load_config("local").models[model].backend not in {one.backend for one in there.models.values()}
     }
+    if there.events is None:
+        elsewhere |= {"start-run"}
     calls = {
         _in(rights.environment, (who, action, resource))
         for who, action, resource in recorded

@@ -70,7 +70,7 @@ class Uploads:
 
     def age_claims(self) -> None:
         """Make claims look old, unless one who made some is still at work."""
-        claims = list(self._claims())
+        claims = [item for item in self._claims() if item["at"] > time.time() - LEASE]
         if self.busy():
             return
         for item in claims:
