@@ -21,8 +21,9 @@ Kind = Literal["throttle", "unavailable", "model_error", "slow", "nonsense"]
 class Fault:
     """What happens to the next `times` requests whose body contains `containing`.
 
-    Of requests to S3 `PUT /bucket/key` is what contains it. S3 knows `unavailable` alone. `status` is the container's own for `model_error` (0: it broke the connection);
-    `seconds` is the delay of `slow`, after which the model answers as ever.
+    Of requests to S3 `PUT /bucket/key` is what contains it, and `unavailable` is the only kind. `status` is the
+    container's own for `model_error` (0: it broke the connection); `seconds` is the delay of `slow`, after which the
+    model answers as ever.
     """
 
     kind: Kind
