@@ -440,7 +440,9 @@ def report(graph: bytes, recipe: Recipe, data: TextData) -> Report:
     language = language_of(open_graph(graph))
     held = _logits(graph, recipe, data.validation)
     temperature = fit_temperature(
-        lambda temperature: _read(held, data.validation.texts, data.labels, temperature, language), recipe.caution
+        lambda temperature: _read(held, data.validation.texts, data.labels, temperature, language),
+        recipe.caution,
+        (0.05, 20) if language is None else NEAR,
     )
     answers = {
         described: _read(_logits(graph, recipe, lines), lines.texts, data.labels, temperature, language)
@@ -470,8 +472,10 @@ def _read(
     return Answers(texts, tuple(line.text for line in read), confidence)
 
 
-def fit_temperature(read: Callable[[float], Answers], caution: float = 0.0) -> float:
-    """The temperature in 0.05..20 at which a line's confidence best tells whether it was read without any mistake.
+def fit_temperature(
+    read: Callable[[float], Answers], caution: float = 0.0, bounds: tuple[float, float] = (0.05, 20)
+) -> float:
+    """The temperature within `bounds` at which a line's confidence best tells whether it was read without any mistake.
 
     `read` gives the answers to the same lines at a temperature. A line's confidence is the probability of all
     that was read, so the lowest cross-entropy between it and what came out is looked for, rather than that of single
@@ -483,12 +487,15 @@ def fit_temperature(read: Callable[[float], Answers], caution: float = 0.0) -> f
         sure = np.clip(answers.confidence, 1e-9, 1 - 1e-9)
         return float(-np.where(answers.right, np.log(sure), np.log1p(-sure)).mean())
 
-    low, high = np.log(0.05), np.log(20)
-    best = float(np.exp(minimize_scalar(cost, bounds=(low, high), method="bounded").x))
-    wanted = read(best).confidence.mean() - caution
-    if not caution or read(20).confidence.mean() >= wanted:
+    low, high = bounds
+    found = minimize_scalar(cost, bounds=(np.log(low), np.log(high)), method="bounded", options={"xatol": 0.01})
+    best = float(np.exp(found.x))
+    if not caution:
         return best
-    return float(brentq(lambda temperature: read(temperature).confidence.mean() - wanted, best, 20))
+    wanted = read(best).confidence.mean() - caution
+    if read(high).confidence.mean() >= wanted:
+        return best
+    return float(brentq(lambda temperature: read(temperature).confidence.mean() - wanted, best, high))
 
 
 def _metrics(described: str, found: Mapping[str, Any]) -> dict[str, Any]:
@@ -504,6 +511,10 @@ def _metrics(described: str, found: Mapping[str, Any]) -> dict[str, Any]:
         "data": described,
     }
 
+
+NEAR = (0.5, 2.0)
+"""Temperatures to try where there is a language: what it makes of a line then depends on the temperature, too, and far
+from 1 every line is misread and known to be, which looks calibrated and is of no use."""
 
 TABLE_HEAD = (
     "| source | lines | CER (95% interval) | WER | exact | ECE | accepted | exact of those "
