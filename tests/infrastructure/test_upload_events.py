@@ -26,11 +26,20 @@ def queues(assembly):
     return {queue["QueueName"].rpartition("uploads")[2]: queue for queue in assembly.pipeline.of("SQS::Queue").values()}
 
 
+def mapping_of(pipeline):
+    """How the queue of uploads is polled."""
+    own = [{"Fn::GetAtt": [one, "Arn"]} for one in pipeline.of("SQS::Queue")]
+    (found,) = [one for one in pipeline.of("Lambda::EventSourceMapping").values() if one["EventSourceArn"] in own]
+    return found
+
+
 def test_some_environments_have_events_and_some_have_nothing_of_them(assembly):
     on = load_config(assembly.environment).events is not None
     assert on == (assembly.environment != "dev")
-    for kind in ("Events::Rule", "SQS::Queue", "Lambda::EventSourceMapping"):
+    for kind in ("Events::Rule", "SQS::Queue"):
         assert bool(assembly.pipeline.of(kind)) == on, kind
+    handlers = {function["Handler"] for function in assembly.pipeline.of("Lambda::Function").values()}
+    assert ("lambdas.start_run.handler.handler" in handlers) == on
 
 
 def test_only_what_is_uploaded_to_the_images_under_the_prefix_starts_runs(with_events):
@@ -55,12 +64,12 @@ def test_what_fails_is_delivered_again_and_kept_for_people_at_last(with_events):
     assert {queue["MessageRetentionPeriod"] for queue in by_name.values()} == {14 * DAY}
     (target,) = pipeline.one("Events::Rule")["Targets"]
     assert target["DeadLetterConfig"] == {"Arn": dead}
-    mapping = pipeline.one("Lambda::EventSourceMapping")
+    mapping = mapping_of(pipeline)
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
 
 
 def test_uploads_are_gathered_by_window_and_by_few(with_events):
-    mapping = with_events.pipeline.one("Lambda::EventSourceMapping")
+    mapping = mapping_of(with_events.pipeline)
     window = load_config(with_events.environment).events.window_seconds
     assert (mapping["MaximumBatchingWindowInSeconds"], mapping["BatchSize"]) == (window, 10_000)
     assert mapping["ScalingConfig"] == {"MaximumConcurrency": 2}
@@ -124,7 +133,7 @@ def test_a_bucket_that_exists_is_used_instead_of_ours():
 def test_without_a_window_batches_are_as_small_as_lambda_then_takes_them():
     config = replace(load_config("local"), events=EventsConfig(window_seconds=0, model="products", threshold=0.5))
     _, pipeline = templates_of(config)
-    mapping = pipeline.one("Lambda::EventSourceMapping")
+    mapping = mapping_of(pipeline)
     assert mapping["BatchSize"] == 10
     assert "MaximumBatchingWindowInSeconds" not in mapping
     (request,) = [
