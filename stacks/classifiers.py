@@ -19,7 +19,7 @@ from stacks.config import ROOT, DeployConfig, EndpointModel, LambdaModel, ModelC
 from stacks.function import function
 
 SECONDS = 54  # one less than ClassifyImage's TimeoutSeconds, so that a function times out with an error of its own
-SERVING = ("__init__.py", "ctc.py", "model.py")  # of serving/, what computes predictions
+SERVING = ("__init__.py", "beam.py", "ctc.py", "language.py", "model.py")  # of serving/, what computes predictions
 
 
 def classifiers(
