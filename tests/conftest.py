@@ -17,10 +17,12 @@ TOGETHER = ("e2e", "local", "infrastructure", "serving")
 """Folders whose tests share something that takes long to make: one process runs all of a folder's."""
 
 
-@pytest.hookimpl(trylast=True)
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Several processes (`-n`) get whole groups of tests: a folder above, else a file."""
+    folder = item.path.relative_to(Path(__file__).parent).parts[0]
+    item.add_marker(pytest.mark.xdist_group(folder if folder in TOGETHER else item.path.name))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Several processes (`-n`) get whole groups of tests, the longest first: a folder above, else a file."""
-    for item in items:
-        folder = item.path.relative_to(Path(__file__).parent).parts[0]
-        item.add_marker(pytest.mark.xdist_group(folder if folder in TOGETHER else item.path.name))
+    """The end-to-end tests take the longest, so they begin."""
     items.sort(key=lambda item: item.path.parent.name != "e2e")
