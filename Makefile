@@ -18,7 +18,7 @@ demo: .venv/installed node_modules/installed ## Classify real handwritten digits
 
 test: lint types .venv-checks/installed ## Check everything: style, types, unit, contract, infrastructure and end-to-end tests
 	@$(BIN)/python -c "import torch" 2>/dev/null || echo "torch is not installed: the training tests are left out (pip install -r requirements-train.txt)"
-	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/pytest
 
 lint: .venv/installed ## Check style
 	$(BIN)/ruff check
