@@ -102,13 +102,14 @@ def _searched(sure: Frames, charset: tuple[str, ...], language: Language, temper
     capitals = dict(zip(small.tolist(), capital.tolist(), strict=True))
     likelihood = np.stack([sure[frames].max(axis=0) for frames in aligned(frames, symbols)])
     cased, of_cases = _cased(symbols, likelihood, capitals, language.weights, temperature)
-    read = [(charset[symbol - 1], one) for symbol, one in zip(cased, likelihood[range(len(cased)), cased], strict=True)]
+    largest = likelihood[range(len(cased)), cased].tolist()
+    read = [(charset[symbol - 1], one) for symbol, one in zip(cased, largest, strict=True)]
     return _line(read, share * of_cases)
 
 
 def _line(read: Sequence[tuple[str, float]], confidence: float) -> Line:
     characters = tuple(_tidy(read))
-    return Line("".join(character for character, _ in characters), min(1.0, confidence), characters)
+    return Line("".join(character for character, _ in characters), min(1.0, float(confidence)), characters)
 
 
 def _text(symbols: Sequence[int], charset: tuple[str, ...]) -> str:
