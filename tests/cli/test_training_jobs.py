@@ -46,8 +46,8 @@ class Aws:
         self.session.events.register("before-send.*.*", self.answer)
         self.deployment = Deployment(
             name="dev", session=self.session, endpoint_url=None, images_bucket="images", results_bucket="results",
-            working_bucket="working", table="table", alert_topic="", state_machine="", models=("digits",),
-            training_role=ROLE,
+            working_bucket="working", table="table", alert_topic="", mail_topic="", state_machine="",
+            models=("digits",), endpoints=("digits",), reviewer_role="", training_role=ROLE,
         )  # fmt: skip
 
     def answer(self, request, **_) -> AWSResponse:
