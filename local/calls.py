@@ -76,6 +76,8 @@ async def watch(scope: MutableMapping[str, Any], receive: Receive, send: Send) -
     headers = _text(scope)
     body = await read_body(receive)
     query = _query(scope["query_string"])
+    if service == "sns":  # its API takes forms, and what a call is about is in them
+        query |= parse_qs(body.decode("latin-1"))
     request = (service, scope["method"], scope["path"], headers, body, query)
     if service == "rekognition":
         record(role, *_rekognition(headers, body))
@@ -84,6 +86,8 @@ async def watch(scope: MutableMapping[str, Any], receive: Receive, send: Send) -
     if action == "dynamodb:BatchExecuteStatement":
         _record_statements(role, body)
         return _again(body, receive), send
+    # Service Authorization Reference, "Actions ... for Amazon SQS": a batch needs the right to do each of its parts.
+    action = re.sub("^(sqs:.+)Batch$", r"\1", action)
     record(role, action, iam_actions.extract_resource_arn(*request, REGION, ACCOUNT))
     return _again(body, receive), send
 

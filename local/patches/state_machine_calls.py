@@ -10,6 +10,7 @@ from typing import Any
 from ministack.services import stepfunctions
 
 from local import calls
+from local.control import ACCOUNT, REGION
 
 _role: contextvars.ContextVar[str] = contextvars.ContextVar("role")  # of the execution that this thread works for
 
@@ -48,7 +49,9 @@ def _call(resource: str, parameters: Any) -> tuple[str, str]:
     """The action and the resource ARN of a task; one that is not known here is named as no policy would allow it."""
     match resource:
         case "arn:aws:states:::lambda:invoke":
-            return "lambda:InvokeFunction", parameters["FunctionName"]
+            named = parameters["FunctionName"]  # a name, or an ARN
+            arn = named if named.startswith("arn:") else f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{named}"
+            return "lambda:InvokeFunction", arn
         case "arn:aws:states:::sns:publish":
             return "sns:Publish", parameters["TopicArn"]
         case _:

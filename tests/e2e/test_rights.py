@@ -196,7 +196,7 @@ def _used(rights: Rights, recorded: set[Call]) -> set[Call]:
         for who, action, resource in recorded
         if not resource.startswith(NO_BUCKET)
         and who not in elsewhere
-        and resource.rpartition(":endpoint/ics-local-")[2] not in elsewhere
+        and not any(resource.rpartition(f":{kind}ics-local-")[2] in elsewhere for kind in ("endpoint/", "function:"))
     }
     return {needed for call in calls | set(needs(rights)) for needed in rights.implied(call)}
 

@@ -20,6 +20,7 @@ REVIEWER = "people assume it through `ics quarantine`, in a session whose calls 
 UNVERSIONED = "an image whose version nobody knows, as in a source bucket without versions; the images bucket has them"
 LOG_DELIVERY = "Step Functions sets up the delivery of its log; the emulator delivers none"
 POLLER = "Lambda itself polls a function's queue as its role; the emulator hands messages over without a call"
+DELETED = "an image that is deleted after it was read is told as missing, not as forbidden, when it is to be tagged"
 MISSING = "a file that is not there is told as missing, not as forbidden; what these functions read is there in any run"
 FIRST_TRY = "only a second try looks for predictions that may not be there; here the first one succeeds"
 OWN_REDRIVE = "granted with Stop and Describe; whoever redrives the run itself does so with rights of their own"
@@ -46,6 +47,7 @@ UNUSED = (
     ("start-run", "sqs:*", "*:ics-*-uploads", POLLER),
     ("serialize-image-data", "s3:ListBucket", "*:::Working", MISSING),
     ("filter-low-confidence", "s3:ListBucket", "*:::Working", MISSING),
+    ("filter-low-confidence", "s3:ListBucket", "*:::Images", DELETED),
     ("classify-in-lambda-*", "s3:ListBucket", "*:::Working", FIRST_TRY),
     ("classify-with-rekognition", "s3:ListBucket", "*:::Working", FIRST_TRY),
     ("filter-low-confidence", "s3:*ObjectTagging", "*:::Images/[*]", UNVERSIONED),
