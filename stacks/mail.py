@@ -6,6 +6,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
+from stacks.acknowledge import acknowledge
 from stacks.alerts import MAIL_SECONDS, Alerts
 from stacks.config import DeployConfig
 from stacks.function import function
@@ -48,8 +49,9 @@ class Mail(Construct):
                 on_table(table, "BatchGetItem", "GetItem", "PutItem"),
                 *publish(alerts.mail, alerts.key),
             ],
+            failures="SQS delivers again what it failed at, and then keeps it among the dead letters",
         )
-        lambda_.EventSourceMapping(
+        outgoing = lambda_.EventSourceMapping(
             self,
             "Outgoing",
             target=self.function,
@@ -58,4 +60,8 @@ class Mail(Construct):
             max_batching_window=cdk.Duration.seconds(1),  # Lambda takes more than 10 messages at once only with one
             max_concurrency=2,  # the least there is: more would mail one by one what could be merged
             report_batch_item_failures=True,
+        )
+        acknowledge(
+            outgoing,
+            {"Serverless-LambdaEventSourceMappingDestination": "for a queue that is its own dead-letter queue"},
         )

@@ -15,7 +15,7 @@ from stacks.config import LambdaConfig
 
 MEGABYTE = 1_000_000
 COMPUTES = "classify_in_lambda"
-COMPUTED_WITH = {"serving/__init__.py", "serving/ctc.py", "serving/model.py"} | {
+COMPUTED_WITH = {f"serving/{name}.py" for name in ("__init__", "beam", "ctc", "language", "model")} | {
     f"model/{name}" for name in ("model.onnx", "model.json", "card.md")
 }
 # ELF's e_machine, elf(5): EM_X86_64 and EM_AARCH64.

@@ -88,7 +88,7 @@ def main(source: str, images: int) -> None:
     else:
         listing(images if source == "listing" else images // MEMBERS, "png" if source == "listing" else "tar")
     what = Manifest("b", "list.jsonl") if source == "manifest" else Prefix("b", "incoming/")
-    planned, batches = planning.write_plan("run", what, 100, budget.Budget(Clock()))
+    planned, batches = planning.write_plan("run", what, 100, 10, budget.Budget(Clock()))
     sys.stdout.write(json.dumps({"planned": planned, "batches": batches, "bytes": written, "mib": peak_mib()}) + "\n")
 
 
