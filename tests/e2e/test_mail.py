@@ -93,7 +93,7 @@ def test_a_batch_that_is_done_again_is_not_told_again(
     (line,) = deployment.s3.get_object(Bucket=deployment.working_bucket, Key=paths.plan(ended.run))["Body"]
     event = {
         **json.loads(line), "started": ended.summary["started"], "model": "digits", "threshold": 0.0,
-        "policy": ended.summary["policy"], "attempt": 0, "staged": {"bodies": 1},
+        "policy": ended.summary["policy"], "attempt": 0, "skip_classified": False, "staged": {"bodies": 1},
     }  # fmt: skip
     functions = deployment.session.client("lambda", endpoint_url=deployment.endpoint_url)
     functions.invoke(FunctionName="ics-local-filter-low-confidence", Payload=json.dumps(event))

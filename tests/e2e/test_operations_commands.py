@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections import Counter
@@ -86,6 +87,9 @@ def test_the_example_of_each_help_text_runs(
     before = set(runs.names(deployment))
     done = shell(line, cwd=tmp_path)
     assert done.returncode == EXITS.get(name, 0), done.stderr
+    deadline = time.monotonic() + 150  # no more than five mails a minute: others' may have to go first
+    while name == "alerts" and demonstrated not in done.stdout and time.monotonic() < deadline:
+        done = shell(line, cwd=tmp_path)
     started = set(runs.names(deployment)) - before
     assert len(started) == (name in ("classify", "start", "resume"))
     for run in started:
@@ -168,7 +172,8 @@ def test_logs_tell_of_this_run_alone_in_order_and_of_every_function(
     lines = [json.loads(line) for line in shell(f"ics logs {demonstrated} --jsonl").stdout.splitlines()]
     assert [line["time"] for line in lines] == sorted(line["time"] for line in lines)
     functions = ["plan-run", "serialize-image-data", "classify-image", "filter-low-confidence", "summarize-run"]
-    assert list(dict.fromkeys(line["function"] for line in lines)) == functions
+    logged = dict.fromkeys(line["function"] for line in lines)
+    assert [name for name in logged if name != "pace-mail"] == functions  # which mails when it may
     assert {line["run"] for line in lines} == {demonstrated} != {other}
 
 

@@ -106,7 +106,7 @@ def test_an_image_that_cannot_be_hidden_is_said_so_and_others_are_not_affected(
         (line,) = deployment.s3.get_object(Bucket=deployment.working_bucket, Key=paths.plan(ended.run))["Body"]
         event = {
             **json.loads(line)["batches"][0], "started": ended.summary["started"], "model": "digits", "threshold": 0.0,
-            "policy": ended.summary["policy"], "attempt": 0, "staged": {"bodies": 1},
+            "policy": ended.summary["policy"], "attempt": 0, "skip_classified": False, "staged": {"bodies": 1},
         }  # fmt: skip
     functions = deployment.session.client("lambda", endpoint_url=deployment.endpoint_url)
     answer = functions.invoke(FunctionName="ics-local-filter-low-confidence", Payload=json.dumps(event))

@@ -320,7 +320,9 @@ def test_a_mutant_is_caught(mutant, prod, local):
     assembly = copy.deepcopy(local if mutant in LOCAL else prod)
 
     def check():
-        needs = {"assembly": lambda: assembly, "place": lambda: pipeline.places(assembly)}
+        needs = {name: lambda: assembly for name in ("assembly", "local")} | {
+            "place": lambda: pipeline.places(assembly)
+        }
         test(**{name: needs[name]() for name in inspect.signature(test).parameters})
 
     check()  # or the mutant would be caught for a fault that it does not have
