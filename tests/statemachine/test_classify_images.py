@@ -95,7 +95,7 @@ def test_no_failure_of_a_child_fails_the_run_and_no_output_of_a_child_reaches_th
     assert state["ToleratedFailurePercentage"] == 100
     assert state["ResultPath"] is None
     for states, last in ((CHILD, "BatchDone"), (BATCHES, "BatchesDone")):
-        assert states[last] == {**states[last], "Type": "Pass", "Parameters": {}, "End": True}
+        assert states[last] == {**states[last], "Type": "Pass", "Result": {}, "End": True}
         assert [name for name, child in states.items() if child.get("End")] == [last]
 
 
