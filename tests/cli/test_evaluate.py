@@ -105,6 +105,7 @@ def test_class_folders_are_measured_and_what_cannot_be_is_listed(run: Run, lette
 
 
 def test_an_answer_is_the_one_that_is_served(run: Run, letters: ModelSpec, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
     between = tmp_path / "between" / "ж" / "1.png"
     between.parent.mkdir(parents=True)
     between.write_bytes(picture(round(0.2 * 255), size=(90, 40), mode="RGB"))
