@@ -55,5 +55,10 @@ def test_deploying_a_cdk_app(aws, tmp_path):
 
     control.stop(aws.state)
     assert control.start(aws.state).endpoint_url == aws.endpoint_url
+    assert not change("two\n")  # what was deployed is there again
+    assert parameter("/second") == "local two"
+
+    control.stop(aws.state, forget=True)
+    control.start(aws.state)
     assert change("two\n")  # nothing is deployed in a new emulator
     assert sorted(steps) == ["Bootstrapping the account", "Deploying the stacks"]
