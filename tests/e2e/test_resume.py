@@ -70,6 +70,11 @@ def _about(aws: LocalAws, what: str) -> Any:
         return json.load(answer)
 
 
+def _name_of(run: str) -> str:
+    """What the names of a run's requests begin with."""
+    return hashlib.sha256(run.encode()).hexdigest()[:12]
+
+
 def _sent(deployment: Deployment, rows: list[dict[str, Any]]) -> dict[str, list[str]]:
     """By inference id, the ids of the images in the captured request; waits for what the rows name."""
     wanted = {row["inference_id"] for row in rows if row["inference_id"]}
@@ -137,9 +142,13 @@ def test_a_disturbed_run_that_is_resumed_has_the_rows_of_an_undisturbed_one(
         assert {uri: row for row in ended.rows if (uri := row["s3_uri"]) in before} == before
         attempt = ended.summary["attempt"]
         sent = _sent(deployment, ended.rows)
-        again = [image for name, images in sent.items() if f"-r{attempt}." in name for image in images]
-        mine = {row["image_id"] for row in ended.rows}
-        assert not mine.intersection(again) & {row["image_id"] for row in before.values()}
+        again = {
+            image
+            for name, images in sent.items()
+            if name.startswith(f"{_name_of(run)}-") and f"-r{attempt}." in name  # other runs had the same images
+            for image in images
+        }
+        assert not again & {row["image_id"] for row in before.values()}
         if _said(ended.rows) == undisturbed:
             break
     assert _said(ended.rows) == undisturbed
@@ -202,8 +211,7 @@ def test_a_request_is_named_after_the_attempt_that_sent_it(
     broken({"kind": "model_error", "status": 403, "times": 1000})
     run = finish({"images": uris}).run
     broken()
-    hexes = hashlib.sha256(run.encode()).hexdigest()[:12]
-    assert {row["inference_id"] for row in _resume(deployment, finish, run).rows} == {f"{hexes}-0-r1.0"}
+    assert {row["inference_id"] for row in _resume(deployment, finish, run).rows} == {f"{_name_of(run)}-0-r1.0"}
 
 
 REFUSED = {

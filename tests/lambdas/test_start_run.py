@@ -98,7 +98,7 @@ class Cloud:
 
 
 @pytest.fixture
-def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+def cloud() -> Iterator[Cloud]:
     made = Cloud()
     with in_memory(made):
         yield made
@@ -251,8 +251,9 @@ def test_two_invocations_at_once_over_the_same_uploads_start_each_once(cloud, mo
             others[0] = deliver([event(2), event(3)])
         return insert(items)
 
-    monkeypatch.setattr(starting.table, "insert_many", overtaken)
-    assert deliver([event(1), event(2)]) == {1}  # it comes again, to be found started
+    with monkeypatch.context() as patch:
+        patch.setattr(starting.table, "insert_many", overtaken)
+        assert deliver([event(1), event(2)]) == {1}  # it comes again, to be found started
     assert others == [set()]
     cloud.now += starting.LEASE
     assert deliver([event(2)]) == set()
