@@ -18,7 +18,11 @@ demo: .venv/installed node_modules/installed ## Classify real handwritten digits
 
 test: lint types .venv-checks/installed ## Check everything: style, types, unit, contract, infrastructure and end-to-end tests
 	@$(BIN)/python -c "import torch" 2>/dev/null || echo "torch is not installed: the training tests are left out (pip install -r requirements-train.txt)"
-	$(BIN)/pytest
+	@mkdir -p build
+	@echo "The end-to-end tests run beside the others; what they have to say is in build/e2e.log, and comes last"
+	@$(BIN)/pytest tests/e2e >build/e2e.log 2>&1 & flows=$$!; \
+	  $(BIN)/pytest --ignore=tests/e2e; others=$$?; wait $$flows; flows=$$?; \
+	  cat build/e2e.log; exit $$((others + flows))
 
 lint: .venv/installed ## Check style
 	$(BIN)/ruff check
