@@ -8,7 +8,7 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from cli.deployment import Deployment
-from ics.request import split_uri
+from ics.records import image_of
 
 LARGEST = 1600
 """Pixels of the longer side of a picture that is drawn on; a larger one is scaled down."""
@@ -18,14 +18,16 @@ COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#C
 
 
 def content_of(deployment: Deployment, row: Mapping[str, Any]) -> bytes:
-    """The image of a row: the version that was classified, where it is known.
+    """The image of a row, of a shard its own bytes alone: the version that was classified, where it is known.
 
     Raises:
         ClientError: it is gone, or may not be read.
     """
-    bucket, key = split_uri(row["s3_uri"])
-    version = {"VersionId": row["version"]} if row["version"] else {}
-    content: bytes = deployment.s3.get_object(Bucket=bucket, Key=key, **version)["Body"].read()
+    image = image_of(row)
+    part = {"VersionId": image.version} if image.version else {}
+    if image.member:
+        part["Range"] = f"bytes={image.offset}-{image.offset + image.size - 1}"
+    content: bytes = deployment.s3.get_object(Bucket=image.bucket, Key=image.key, **part)["Body"].read()
     return content
 
 

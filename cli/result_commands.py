@@ -43,9 +43,12 @@ def results(
     boxes: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Also write each picture that has boxes there, with them drawn.")
     ] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Save the contact sheet, the worst images as one JPEG, there.")
+    ] = None,
     env: Env = LOCAL,
 ) -> None:
-    """Show a run's images, those that need a person first.
+    """Show a run's images, those that need a person first, or save them as a picture.
 
     Example: `ics results classify-20260721-101500-3f9a1c --jsonl > rows.jsonl`
     """
@@ -57,6 +60,8 @@ def results(
         raise typer.Exit(2 if execution["status"] == "RUNNING" else 1)
     if boxes is not None:
         _draw_boxes(deployment, all_runs.rows(deployment, summary), boxes)
+    if sheet is not None:
+        _save_sheet(deployment, run, sheet)
     if jsonl:
         for row in all_runs.rows(deployment, summary):
             sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")
@@ -82,6 +87,18 @@ def _draw_boxes(deployment: Deployment, rows: Iterable[dict[str, Any]], folder: 
         drawn.add(name)
         (folder / f"{name}.jpg").write_bytes(picture)
     show.err.print(f"{len(drawn):,} pictures with boxes are in {folder}", soft_wrap=True)
+
+
+def _save_sheet(deployment: Deployment, run: str, file: Path) -> None:
+    content = all_runs.contact_sheet(deployment, run)
+    if content is None:
+        show.problem(f"Run {run} has no contact sheet: no image needs a person, or it could not be made.")
+        raise typer.Exit(1)
+    try:
+        file.write_bytes(content)
+    except OSError as error:
+        raise typer.BadParameter(f"{file}: {error.strerror}", param_hint="--sheet") from error
+    show.err.print(f"Saved {file}", style="dim", markup=False)
 
 
 @app.command()

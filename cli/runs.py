@@ -186,6 +186,18 @@ def summary(deployment: Deployment, run: str) -> dict[str, Any] | None:
     return cast("dict[str, Any]", json.loads(answer["Body"].read()))
 
 
+def contact_sheet(deployment: Deployment, run: str) -> bytes | None:
+    """The run's contact sheet, a JPEG, or None where it has none."""
+    try:
+        answer = deployment.s3.get_object(Bucket=deployment.results_bucket, Key=paths.contact_sheet(run))
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "NoSuchKey":
+            raise
+        return None
+    content: bytes = answer["Body"].read()
+    return content
+
+
 def summaries(deployment: Deployment) -> list[dict[str, Any]]:
     """The summaries of all runs, oldest first."""
     keys = (key for key in _list(deployment, deployment.results_bucket, "runs/") if key.endswith("/summary.json"))

@@ -6,7 +6,8 @@ but then SummarizeRun and NotifyOps never run. So they are done from here: the s
 that the state machine would give it, and its alert is published to the same topic.
 
 What stopping needs beside reading: states:StopExecution, states:GetExecutionHistory, lambda:GetFunctionConfiguration,
-lambda:InvokeFunction on the SummarizeRun function, sns:Publish, and kms:GenerateDataKey and kms:Decrypt for the topic.
+lambda:InvokeFunction on the functions SummarizeRun and MakeContactSheet, sns:Publish, and kms:GenerateDataKey and
+kms:Decrypt for the topic.
 """
 
 import json
@@ -56,6 +57,7 @@ def stop(deployment: Deployment, run: str, every: float) -> bool:
         return False
     _await_writers(deployment, run, every)
     answer = _summarize(deployment, execution)
+    _make_sheet(deployment, answer["summary"]["run"])
     _tell(deployment, run, answer["alert"])
     return True
 
@@ -112,6 +114,13 @@ def _summarize(deployment: Deployment, execution: Mapping[str, Any]) -> dict[str
             f"Run {run} is stopped, but could not be summarized: {body.get('errorType')}: {body.get('errorMessage')}"
         )
     return body
+
+
+def _make_sheet(deployment: Deployment, run: str) -> None:
+    """Have the contact sheet made that the digest links; a run does without it rather than not be told."""
+    deployment.functions.invoke(
+        FunctionName=f"ics-{deployment.name}-make-contact-sheet", Payload=json.dumps({"run": run}).encode()
+    )
 
 
 def _tell(deployment: Deployment, run: str, alert: Mapping[str, Any]) -> None:

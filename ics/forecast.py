@@ -165,7 +165,8 @@ def largest_state() -> int:
     every reason there is. What a person types as a request is bounded by AWS before a run begins.
     """
     key = "s3://" + "b" * 63 + "/" + "k" * MAX_KEY_BYTES
-    worst = {"s3_uri": key, "decision": "uncertain", "reason": "BelowThreshold", "label": "l" * 200, "confidence": 0.1}
+    said = {"decision": "uncertain", "reason": "BelowThreshold", "label": "l" * 200, "confidence": 0.1}
+    worst = {"s3_uri": key, **said, "threshold": 0.94}
     reasons = dict.fromkeys(digest.ADVICE, 10**6)
     run, started = "r" * 80, "2026-01-01T00:00:00.000Z"
     state = {"model": "m" * 63, "threshold": 0.94, "mode": "tolerant", "tolerated_percent": 0.0, "batches": 40_000}

@@ -9,6 +9,7 @@ Working bucket (expires in days):
     runs/<run>/staging/<batch>/images.jsonl         a line an image: what became of it, and where it was put
     runs/<run>/staging/<batch>/body-<n>.jsonl       a request body for the model
     runs/<run>/predictions/<batch>/body-<n>.jsonl   the model's answer to it, a line an image
+    runs/<run>/worst.json                           the images that a person should see first
     runs/<run>/batches/<batch>.json                 the batch's receipt: written last, it makes the batch count
     runs/<run>/attempts/<n>/execution.json          the execution that resumes the run for the n-th time
     runs/<run>/attempts/<n>/plan.jsonl              the batches it does again; beside it its staging/, predictions/
@@ -19,6 +20,7 @@ Results bucket (the record):
 
     results/model=<m>/dt=<start date>/run=<id>/batch-<n>.jsonl
     runs/<run>/summary.json                         of a resume also under the name of its execution
+    runs/<run>/contact-sheet.jpg                    the images that a person should see first, as pictures
     policy/policy.toml                              the routing policy, put there by people
     quarantine/<image id>.json                      an image in quarantine
     audit/quarantine/<image id>/<time>-released.json    who released it, when and why
@@ -117,6 +119,16 @@ def quarantined(image_id: str) -> str:
 def released(image_id: str, at: str) -> str:
     """The record of a release; `at` is ISO 8601 UTC."""
     return f"audit/quarantine/{image_id}/{at}-released.json"
+
+
+def worst(run: str) -> str:
+    """The images that a person should see first."""
+    return f"runs/{run}/worst.json"
+
+
+def contact_sheet(run: str) -> str:
+    """The same as pictures, on one sheet."""
+    return f"runs/{run}/contact-sheet.jpg"
 
 
 def _attempt(run: str, attempt: int) -> str:

@@ -9,13 +9,19 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import islice
 from typing import Any, Literal
 
 from ics.contracts import DECISIONS, Batch, ImageRef, Mode, Verdict, prediction_to_json
 from ics.errors import NotReconciled
 
-WORST = 10
-"""Images that a receipt and the summary name."""
+WORST = 24
+"""Images that a receipt names, and a contact sheet shows."""
+
+NAMED = 10
+"""Images that the summary and the alert name, the first of these."""
+
+_NAMED_BY = ("s3_uri", "decision", "reason", "label", "confidence", "threshold")
 
 _MAX_BRIEF_LABEL = 200
 """Characters of a label in a receipt: what a model reads may be long, and the worst images travel in an alert."""
@@ -183,6 +189,11 @@ def outcome(mode: Mode, tolerated_percent: float, planned: int, reduction: Reduc
     return "SUCCEEDED", None
 
 
+def named(shown: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The first of the worst, as the summary and the alert name them."""
+    return [{name: row[name] for name in (*_NAMED_BY, "member") if name in row} for row in islice(shown, NAMED)]
+
+
 def _count(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     counts = Counter(row["decision"] for row in rows)
     return {decision: counts[decision] for decision in DECISIONS}
@@ -194,7 +205,7 @@ def _member(image: ImageRef) -> dict[str, Any] | None:
 
 
 def _brief(row: Mapping[str, Any]) -> dict[str, Any]:
-    brief = {name: row[name] for name in ("s3_uri", "decision", "reason", "label", "confidence", "threshold")}
+    brief = {name: row[name] for name in (*_NAMED_BY, "image_id", "version")}
     if row.get("member"):
         brief["member"] = row["member"]
     if brief["label"] is not None:

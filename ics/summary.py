@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from ics import paths
 from ics.digest import may_mend
-from ics.records import Reduction, Status, outcome, reconcile
+from ics.records import Reduction, Status, named, outcome, reconcile
 
 
 def summary_of(
@@ -52,6 +52,8 @@ def summary_of(
     }
     if planned:
         links["rows"] = f"s3://{results_bucket}/{paths.results(state['model'], started[:10], run)}"
+    if reduction.worst:
+        links["sheet"] = _object(event["execution"], results_bucket, paths.contact_sheet(run))
     if any(map(may_mend, reduction.reasons)):
         links["resume"] = f"ics resume {run} --env {environment}"
     return {
@@ -73,7 +75,7 @@ def summary_of(
         "batches": state.get("batches", 0),
         "skipped": state.get("skipped", 0),
         "reasons": dict(reduction.reasons),
-        "worst": list(reduction.worst),
+        "worst": named(reduction.worst),
         "started": started,
         "finished": finished,
         "seconds": round((_time(finished) - _time(event["started"])).total_seconds(), 3),
@@ -107,6 +109,12 @@ def _console(execution: str) -> str:
         f"https://{region}.console.aws.amazon.com/states/home?region={region}"
         f"#/v2/executions/details/{quote(execution, safe=':')}"
     )
+
+
+def _object(execution: str, bucket: str, key: str) -> str:
+    """An object in the S3 console of the execution's region."""
+    region = execution.split(":")[3]
+    return f"https://{region}.console.aws.amazon.com/s3/object/{bucket}?region={region}&prefix={quote(key)}"
 
 
 def _time(text: str) -> datetime:

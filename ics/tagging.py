@@ -2,6 +2,8 @@
 
 import re
 
+from ics.routing import QUARANTINED
+
 LABEL_TAG = "ics-label"
 """An accepted image's label, where the policy says `tag_accepted`."""
 
@@ -10,6 +12,9 @@ QUARANTINE_TAG = "ics-quarantine"
 
 REVIEWER_TAG = "ics-reviewer"
 """`true` on a principal (an IAM user, role or session) that may read and release what is in quarantine."""
+
+HIDDEN_REASONS = (QUARANTINED, "QuarantineFailed")
+"""The reasons of rows whose images are hidden from people, or should be."""
 
 # S3 User Guide, "Categorizing your storage using tags": letters, digits and spaces in UTF-8, and + - = . _ : / @
 _REFUSED = re.compile(r"[^\w \-+=.:/@]")

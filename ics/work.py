@@ -7,6 +7,7 @@ each with its source, and part of every prediction.
 import math
 from dataclasses import dataclass, replace
 
+from ics.records import WORST
 from ics.wire import MAX_BODY, MAX_LINES
 
 ONE_CPU = 1769
@@ -28,6 +29,9 @@ RECEIPT_READERS = 32
 # CPU milliseconds an image on one processor, measured on 2.5 GHz: parsing and staging an answer; making a row; a line
 # of a listing; and, a receipt, reducing it.
 ANSWER_MS, ROW_MS, LISTED_MS, RECEIPT_MS = 0.04, 0.08, 0.015, 0.1
+
+SHEET_MS = 300.0
+"""CPU milliseconds of a contact sheet, its pictures read and drawn."""
 
 LOG_BYTES = 700
 """Of one invocation: Lambda's START, END and REPORT lines, and the function's own one."""
@@ -120,10 +124,11 @@ def work_of(load: Load, times: Times, backend: str = "endpoint") -> dict[str, Wo
         "FilterLowConfidence": Work(gets=1 + bodies, puts=2, cpu_ms=images * ROW_MS, wait_ms=(3 + bodies) * request),
         "SummarizeRun": Work(
             gets=load.batches,
-            puts=1,
+            puts=2,
             cpu_ms=load.batches * RECEIPT_MS,
-            wait_ms=(math.ceil(load.batches / RECEIPT_READERS) + 1) * request,
+            wait_ms=(math.ceil(load.batches / RECEIPT_READERS) + 2) * request,
         ),
+        "MakeContactSheet": Work(gets=1 + WORST, puts=2, cpu_ms=SHEET_MS, wait_ms=(1 + WORST + 2) * request),
     }
 
 

@@ -116,6 +116,13 @@ class Functions(Construct):
             settings="ENVIRONMENT WORKING_BUCKET RESULTS_BUCKET",
             rights=[*read_runs, *write_runs, *read_rows, *write_rows, *write_summary],
         )
+        self._add(
+            "MakeContactSheet",
+            seconds=110,
+            memory=ONE_CPU,
+            settings="WORKING_BUCKET RESULTS_BUCKET MAX_PIXELS",
+            rights=[*read_images, *read_runs, *write(buckets.results, "runs/*/contact-sheet.jpg")],
+        )
         self.classifiers = classifiers(self, config, buckets.working, rights=[*read_runs, *write_runs])
 
     @property

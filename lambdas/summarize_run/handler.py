@@ -8,7 +8,7 @@ from ics.contracts import dump_line
 from ics.records import Reduction, reduce_receipts
 from ics.summary import summary_of
 from lambdas.runtime import now, settings
-from lambdas.s3 import write_results
+from lambdas.s3 import write_results, write_working
 from lambdas.summarize_run.metrics import count_run
 from lambdas.summarize_run.receipts import all_receipts
 
@@ -26,6 +26,8 @@ def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
     reduction = reduce_receipts(all_receipts(state)) if "planned" in state else Reduction()
     places = {"results_bucket": config.results_bucket, "environment": config.environment}
     summary = summary_of(event, reduction, finished=now(), **places)
+    first = {"attention": reduction.need_attention, "worst": reduction.worst}
+    write_working(paths.worst(summary["run"]), dump_line(first))
     for name in {summary["run"], event["run"]}:
         write_results(paths.summary(name), dump_line(summary))
     count_run(config.environment, summary, state.get("counted", {}))

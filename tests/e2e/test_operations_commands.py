@@ -172,7 +172,14 @@ def test_logs_tell_of_this_run_alone_in_order_and_of_every_function(
     said = [json.loads(line) for line in shell(f"ics logs {demonstrated} --jsonl").stdout.splitlines()]
     lines = [line for line in said if line["function"] != "pace-mail"]  # which mails of many runs, when it may
     assert [line["time"] for line in lines] == sorted(line["time"] for line in lines)
-    functions = ["plan-run", "serialize-image-data", "classify-image", "filter-low-confidence", "summarize-run"]
+    functions = [
+        "plan-run",
+        "serialize-image-data",
+        "classify-image",
+        "filter-low-confidence",
+        "summarize-run",
+        "make-contact-sheet",
+    ]
     assert list(dict.fromkeys(line["function"] for line in lines)) == functions
     assert {line["run"] for line in lines} == {demonstrated} != {other}
 

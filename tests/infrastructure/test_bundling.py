@@ -62,7 +62,7 @@ def test_assets_are_complete_small_and_hold_no_other_function(assembly):
         assert {name.split("/")[1] for name in names if name.startswith("lambdas/") and name.count("/") > 1} == {folder}
         packages = {name.partition("/")[0] for name in names}
         assert "obstore" in packages
-        assert ("PIL" in packages) == (folder in ("serialize_image_data", COMPUTES))
+        assert ("PIL" in packages) == (folder in ("serialize_image_data", "make_contact_sheet", COMPUTES))
         assert not packages & {"boto3", "botocore"}
         assert ("numpy" in packages) == (folder == COMPUTES)
         own = {name for name in names if name.startswith(("serving/", "model/"))}

@@ -22,6 +22,7 @@ FOLDERS = {
     "FilterLowConfidence": "filter_low_confidence",
     "RecordFailure": "record_failure",
     "SummarizeRun": "summarize_run",
+    "MakeContactSheet": "make_contact_sheet",
 }
 CLASSIFIERS = {"endpoint": "classify_image", "lambda": "classify_in_lambda", "rekognition": "classify_with_rekognition"}
 SETTINGS = {
@@ -36,6 +37,7 @@ SETTINGS = {
     "start_run": "WORKING_BUCKET TABLE IMAGES_BUCKET UPLOAD_PREFIX UPLOAD_REQUEST STATE_MACHINE",
     "RecordFailure": "WORKING_BUCKET RESULTS_BUCKET",
     "SummarizeRun": "ENVIRONMENT WORKING_BUCKET RESULTS_BUCKET",
+    "MakeContactSheet": "WORKING_BUCKET RESULTS_BUCKET MAX_PIXELS",
 }
 READ = {"s3:ListBucket", "s3:GetObject"}
 WRITE = {"s3:PutObject"}
@@ -119,6 +121,13 @@ RIGHTS = {
         "arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution:state machine:*": {
             "states:DescribeExecution"
         },
+    },
+    "MakeContactSheet": {
+        "images": {"s3:ListBucket"},
+        "images/*": {"s3:GetObject", "s3:GetObjectVersion"},
+        "working": {"s3:ListBucket"},
+        "working/runs/*": {"s3:GetObject"},
+        "results/runs/*/contact-sheet.jpg": WRITE,
     },
 }
 
@@ -401,8 +410,8 @@ def test_the_environments_further_source_buckets_are_read_and_nothing_more():
             for statement in policy["PolicyDocument"]["Statement"]:
                 if "photos-of-others" in json.dumps(statement):
                     readers.setdefault(logical_id, set()).update(listed(statement["Action"]))
-    plan_run, serialize, filter_ = sorted(readers.values(), key=lambda actions: "s3:PutObjectTagging" in actions)
-    assert plan_run == serialize == {"s3:ListBucket", "s3:GetObject", "s3:GetObjectVersion"}
+    plan_run, serialize, sheet, filter_ = sorted(readers.values(), key=lambda actions: "s3:PutObjectTagging" in actions)
+    assert plan_run == serialize == sheet == {"s3:ListBucket", "s3:GetObject", "s3:GetObjectVersion"}
     assert filter_ == {"s3:ListBucket"} | TAG
 
 

@@ -13,7 +13,6 @@ LAMBDA_LOGS = "Lambda itself writes a function's log as its role; the emulator k
 SAGEMAKER_LOGS = "SageMaker's host writes the container's log and metrics; the stand-in's server writes a file"
 IMAGE_PULL = "SageMaker pulls the image from ECR; the local environment has none"
 TRAINING_JOB = "SageMaker trains on AWS only; its Developer Guide lists what the role of CreateTrainingJob needs"
-POLLER = "Lambda itself polls a function's queue as its role; the emulator hands messages over without a call"
 TWICE = "only where the queue delivers an alert again"
 WAITING = "only where alerts come faster than they may be mailed"
 REVIEWER = "people assume it through `ics quarantine`, in a session whose calls are not recorded as the role's"
@@ -50,6 +49,8 @@ UNUSED = (
     ("filter-low-confidence", "s3:ListBucket", "*:::Images", DELETED),
     ("classify-in-lambda-*", "s3:ListBucket", "*:::Working", FIRST_TRY),
     ("classify-with-rekognition", "s3:ListBucket", "*:::Working", FIRST_TRY),
+    ("make-contact-sheet", "s3:ListBucket", "*", MISSING),
+    ("make-contact-sheet", "s3:GetObject", "*:::Images/[*]", UNVERSIONED),
     ("filter-low-confidence", "s3:*ObjectTagging", "*:::Images/[*]", UNVERSIONED),
 )
 

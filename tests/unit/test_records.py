@@ -13,11 +13,13 @@ from ics.contracts import DECISIONS, Alternative, Batch, Box, ImageRef, Predicti
 from ics.errors import NotReconciled, TruncatedImage
 from ics.policy import Policy
 from ics.records import (
+    NAMED,
     WORST,
     Reduction,
     Sent,
     image_of,
     inference_id,
+    named,
     outcome,
     receipt,
     reconcile,
@@ -26,6 +28,7 @@ from ics.records import (
 )
 from ics.routing import fail, judge
 
+NAMED_BY = ("s3_uri", "decision", "reason", "label", "confidence", "threshold")
 BATCH = Batch("run-1", "2026-02-03T23:59:59Z", "digits", 0.94, 7, 0, 100, policy="0123456789ab")
 IMAGE = ImageRef("b", "k.png", "e1", "v1")
 # design.md, "Result row"
@@ -95,7 +98,9 @@ def test_a_row_and_the_worst_say_where_their_image_can_be_read_again(image: Imag
     assert row["s3_uri"] == f"s3://b/{image.key}#{image.member}".removesuffix("#")
     assert image_of(row) == replace(image, etag="")
     (brief,) = receipt(BATCH, [row])["worst"]
-    assert image_of(brief) == replace(image, etag="", version="")
+    assert image_of(brief) == replace(image, etag="")
+    (name,) = named([brief])
+    assert image_of(name) == replace(image, etag="", version="")  # an alert need not name it
 
 
 def test_label_0_and_confidence_0_are_values() -> None:
@@ -128,6 +133,8 @@ ROWS = st.builds(
         "label": None if decision == "failed" else label,
         "confidence": None if decision == "failed" else confidence,
         "threshold": 0.94,
+        "image_id": f"i{key}",
+        "version": "",
         "model_version": "" if decision == "failed" else f"v{label}",
     },
     st.sampled_from(DECISIONS),
@@ -169,15 +176,18 @@ def test_the_worst_come_first_flagged_then_failed_then_the_least_sure() -> None:
             "reason": "R",
             "model_version": "v",
             "threshold": 0.5,
+            "image_id": "i",
+            "version": "",
         }
         return {**fields, "label": None if confidence is None else "0" * 300}
 
-    rows = [row("uncertain", number / 100, f"u{number:02}") for number in range(20, 0, -1)]
+    rows = [row("uncertain", number / 100, f"u{number:02}") for number in range(40, 0, -1)]
     rows += [row("failed", None, "f"), row("flagged", 0.99, "g"), row("accepted", 1.0, "a"), row("uncertain", 0.0, "z")]
     worst = receipt(BATCH, rows)["worst"]
     assert [one["s3_uri"] for one in worst] == ["g", "f", "z", *(f"u{number:02}" for number in range(1, WORST - 2))]
-    assert all(set(one) == {"s3_uri", "decision", "reason", "label", "confidence", "threshold"} for one in worst)
+    assert all(set(one) == {*NAMED_BY, "image_id", "version"} for one in worst)
     assert max(len(one["label"] or "") for one in worst) == 200
+    assert named(worst) == [{name: one[name] for name in NAMED_BY} for one in worst[:NAMED]]
 
 
 def test_an_empty_run_adds_up_to_nothing() -> None:
