@@ -6,6 +6,7 @@ from typing import Any
 from ics import paths
 from ics.batches import child_batches
 from ics.contracts import dump_line
+from ics.errors import InvalidRequest
 from ics.policy import parse_policy, policy_to_json
 from ics.request import parse_request, resumed_run
 from lambdas.budget import Budget
@@ -25,11 +26,17 @@ def handler(event: Mapping[str, Any], context: Context) -> dict[str, Any]:
     if resumed is not None:
         return resume(resumed, event["execution"])
     request = parse_request(event["request"], models=config.models, default_model=config.default_model)
+    model = config.models[request.model]
+    skip = config.skip_classified and bool(model.version) if request.skip_classified is None else request.skip_classified
+    if skip and not model.version:
+        raise InvalidRequest(
+            f"skip_classified with {request.model!r}: which version of Rekognition answers is known only afterwards; "
+            "start the run without it"
+        )
     policy = parse_policy(read_results(paths.POLICY) or b"").applied(
         request.model, requested=request.threshold, default=config.threshold
     )
     write_working(paths.policy(run), policy_to_json(policy))
-    model = config.models[request.model]
     budget = Budget(context)
     at_once = config.at_once(request.model)
     planned, batches = write_plan(run, request.source, model.batch_images, child_batches(at_once), budget)
@@ -44,7 +51,7 @@ def handler(event: Mapping[str, Any], context: Context) -> dict[str, Any]:
         "policy": policy.version,
         "mode": request.mode,
         "tolerated_percent": request.tolerated_percent,
-        "skip_classified": config.skip_classified if request.skip_classified is None else request.skip_classified,
+        "skip_classified": skip,
         "planned": planned,
         "skipped": budget.skipped,
         "batches": batches,

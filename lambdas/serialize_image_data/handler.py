@@ -25,15 +25,14 @@ def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
     """
     batch = batch_from(event)
     model, refs = settings().models[batch.model], read_batch(batch)
-    skip = batch.skip_classified and bool(model.version)  # the version of what Rekognition answers is not known before
     kept = kept_rows(refs, read_rows(batch) if batch.attempt else ())
     places: Places = {number: {"row": row} for number, row in enumerate(kept) if row is not None}
-    if skip:
+    if batch.skip_classified:
         places |= known_places({n: ref for n, ref in enumerate(refs) if n not in places}, model.version)
     wanted = [number for number in range(len(refs)) if number not in places]
     read = dict(zip(wanted, read_prepared([refs[number] for number in wanted], model.input), strict=True))
     places |= {n: {"reason": ready.reason} for n, (_, ready) in read.items() if isinstance(ready, ImageError)}
-    if skip:
+    if batch.skip_classified:
         places |= claimed_places({n: ref for n, (ref, _) in read.items() if n not in places}, batch, model.version)
     to_send = [(ref, ready) for n, (ref, ready) in read.items() if n not in places and isinstance(ready, bytes)]
     sizes = []

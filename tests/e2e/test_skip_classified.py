@@ -120,3 +120,12 @@ def test_workers_killed_midway_lose_and_double_nothing(
 def test_what_is_neither_true_nor_false_is_refused(value: Any, deployment: Deployment, finish: Finish) -> None:
     ended = finish({"prefix": f"s3://{deployment.images_bucket}/x/", "skip_classified": value})
     assert ended.execution["error"] == "InvalidRequest"
+
+
+def test_a_model_whose_version_is_known_only_afterwards_cannot_be_looked_up(
+    deployment: Deployment, digits: list[bytes], put: Callable[[str, bytes], str], finish: Finish
+) -> None:
+    images = [f"s3://{deployment.images_bucket}/{put('0.png', digits[0])}"]
+    refused = finish({"images": images, "model": "objects", "skip_classified": True})
+    assert (refused.execution["error"], refused.summary["planned"]) == ("InvalidRequest", 0)
+    assert "Rekognition" in refused.summary["cause"]

@@ -138,6 +138,6 @@ def test_a_net_in_the_function_is_paid_as_its_time_and_no_endpoint_is() -> None:
 def test_rekognition_is_paid_by_image_and_its_bodies_are_small() -> None:
     found = forecast(replace(DESIGN, endpoint=None, backend="rekognition"), load(1000, 40), FREE, PRICES)
     assert found.cost["rekognition"] == pytest.approx(1.0)
-    # Three bodies of at most ten a batch of 25; the policy is read by PlanRun and by twelve functions at once; then the sheet.
+    # Three bodies of at most ten a batch of 25; the policy is read by PlanRun and by twelve functions at once.
     assert found.s3["get"] == 1 + 1000 + 40 * (1 + 3 + 1 + 3) + 40 + 1 + 12 + 25
     assert found.lambda_requests == 3 + 3 * 40
