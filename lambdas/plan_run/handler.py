@@ -27,7 +27,8 @@ def handler(event: Mapping[str, Any], context: Context) -> dict[str, Any]:
         return resume(resumed, event["execution"])
     request = parse_request(event["request"], models=config.models, default_model=config.default_model)
     model = config.models[request.model]
-    skip = config.skip_classified and bool(model.version) if request.skip_classified is None else request.skip_classified
+    asked = request.skip_classified
+    skip = asked if asked is not None else config.skip_classified and bool(model.version)
     if skip and not model.version:
         raise InvalidRequest(
             f"skip_classified with {request.model!r}: which version of Rekognition answers is known only afterwards; "
