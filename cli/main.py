@@ -18,6 +18,7 @@ from cli import (
     show,
     stopping,
     training_commands,
+    web_commands,
 )
 from cli.deployment import EnvironmentUnavailable
 from cli.options import app
@@ -36,6 +37,7 @@ COMMANDS = (
     policy_commands,
     quarantine_commands,
     training_commands,
+    web_commands,
 )
 """The modules whose commands `app` holds: to import them is to add them."""
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from local.patches import (
+    api_origins,
     batch_windows,
     bucket_denials,
     event_versions,
@@ -42,3 +43,4 @@ def apply(state: Path, children: Children, hosting: Hosting) -> None:
     state_machine_calls.apply()
     batch_windows.apply()
     event_versions.apply()
+    api_origins.apply()
