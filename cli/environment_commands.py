@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli import dead_letters, show
+from cli import dead_letters, show, web
 from cli import doctor as examination
 from cli.deployment import LOCAL, ROOT, connect
 from cli.options import Env, Json, app, print_json, state
@@ -113,4 +113,6 @@ def bring_up() -> control.LocalAws:
     with show.err.status("Starting the local AWS") as spinner:
         aws = control.start(state())
         deploy.deploy(aws, ROOT, spinner.update)
+        deployment = connect(LOCAL, state())
+        web.publish(deployment, web.find(deployment, state()))
     return aws

@@ -12,6 +12,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from cli.deployment import LOCAL, ROOT, Deployment, EnvironmentUnavailable
+from local import control
 
 ROLES = ("viewer", "reviewer", "operator")
 PASSWORDS = "passwords.json"
@@ -33,7 +34,7 @@ class Web:
     client: str
 
 
-def find(deployment: Deployment) -> Web:
+def find(deployment: Deployment, state: Path) -> Web:
     """The web side of an environment.
 
     Raises:
@@ -49,11 +50,8 @@ def find(deployment: Deployment) -> Web:
             f"Environment {deployment.name!r} has no page: add [web] to environments/{deployment.name}.toml and deploy"
         ) from error
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
-    domain = outputs["PageDomain"]
-    page = f"https://{domain}"
-    if deployment.endpoint_url:  # the emulator answers for the distribution under a name that means this machine
-        port = deployment.endpoint_url.rpartition(":")[2]
-        page = f"http://{domain.partition('.')[0]}.cloudfront.localhost:{port}"
+    running = control.status(state) if deployment.name == LOCAL else None
+    page = running.page_url if running else f"https://{outputs['PageDomain']}"
     return Web(
         page=f"{page}/",
         api=page,

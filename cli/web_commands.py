@@ -26,7 +26,7 @@ def open_(env: Env = LOCAL, json_: Json = False) -> None:
 
     Example: `ics open --json`
     """
-    found = web.find(connect(env, state()))
+    found = web.find(connect(env, state()), state())
     if json_:
         print_json({"page": found.page, "api": found.api})
         return
@@ -46,7 +46,7 @@ def token(
     Example: `ics token --role operator`
     """
     deployment = connect(LOCAL, state())
-    made = web.local_token(deployment, web.find(deployment), role.value, state())
+    made = web.local_token(deployment, web.find(deployment, state()), role.value, state())
     if json_:
         print_json({"role": role.value, "token": made})
     else:
@@ -60,7 +60,7 @@ def publish(env: Env = LOCAL, json_: Json = False) -> None:
     Example: `ics publish --env dev`
     """
     deployment = connect(env, state())
-    found = web.find(deployment)
+    found = web.find(deployment, state())
     files = web.publish(deployment, found)
     if json_:
         print_json({"page": found.page, "files": files})

@@ -181,6 +181,7 @@ class EventsConfig:
 class WebConfig:
     """The page and the HTTP API: how much is let in, and which model reads text for `/getPrediction`.
 
+    The page loads pictures from, and uploads to, AWS's own hosts and `sources`, as its Content-Security-Policy says.
     `viewers` is what CloudFront does with those who come without TLS: `redirect-to-https`, or `allow-all` where the
     front door is on this machine.
     """
@@ -188,6 +189,7 @@ class WebConfig:
     requests_per_second: int = 50
     burst_requests: int = 100
     text_model: str | None = None
+    sources: tuple[str, ...] = ()
     viewers: str = "redirect-to-https"
 
     def __post_init__(self) -> None:

@@ -61,7 +61,7 @@ class FrontDoor(Construct):
             # A reference that CloudFormation resolves: the template holds no secret.
             custom_headers={ORIGIN_HEADER: origin_secret.secret_value.unsafe_unwrap()},
         )
-        headers = self._headers(config)
+        headers = self._headers(config, settings)
         asked = cloudfront.BehaviorOptions(
             origin=api,
             viewer_protocol_policy=viewers,
@@ -95,10 +95,11 @@ class FrontDoor(Construct):
         )
         self._acknowledge()
 
-    def _headers(self, config: DeployConfig) -> cloudfront.ResponseHeadersPolicy:
+    def _headers(self, config: DeployConfig, settings: WebConfig) -> cloudfront.ResponseHeadersPolicy:
         """What every answer carries; the page's Content-Security-Policy is one that the API's own overrides."""
         region = cdk.Stack.of(self).region
-        sources = f"https://*.amazonaws.com https://cognito-idp.{region}.amazonaws.com"
+        own = (f"https://{service}.{region}.amazonaws.com" for service in ("s3", "cognito-idp"))
+        sources = " ".join((*own, *settings.sources))
         return cloudfront.ResponseHeadersPolicy(
             self,
             "Headers",

@@ -104,11 +104,11 @@ class ApiFront(Construct):
             ),
         )
         # Where a request ended that no function saw, and why. The level-2 property fails in the CDK's Python.
-        cast(apigateway.CfnStage, stage.node.default_child).access_log_settings = (
-            apigateway.CfnStage.AccessLogSettingsProperty(
-                destination_arn=calls.log_group_arn,
-                format=json.dumps({name: f"$context.{where}" for name, where in LOGGED.items()}),
-            )
+        cast(
+            apigateway.CfnStage, stage.node.default_child
+        ).access_log_settings = apigateway.CfnStage.AccessLogSettingsProperty(
+            destination_arn=calls.log_group_arn,
+            format=json.dumps({name: f"$context.{where}" for name, where in LOGGED.items()}),
         )
         integration = integrations.HttpLambdaIntegration("Function", self.function)
         signed_in = authorizers.HttpUserPoolAuthorizer(

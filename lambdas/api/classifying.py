@@ -18,9 +18,23 @@ from ics import paths
 from ics.contracts import Batch, ImageRef, dump_line, fields_of, image_to_json
 from ics.errors import (
     BodyTooLarge,
+    CorruptImage,
+    EmptyObject,
+    EndpointRefused,
+    EndpointThrottled,
     EndpointUnavailable,
+    ImageTooSmall,
     InvalidAnswer,
+    ModelRefused,
     NoSuchModel,
+    NotAnImage,
+    ObjectTooLarge,
+    QuarantineFailed,
+    ReadFailed,
+    TagFailed,
+    TooManyPixels,
+    TruncatedImage,
+    UnsupportedFormat,
     image_error,
 )
 from ics.imaging import prepare, prepare_photo, sniff
@@ -50,10 +64,21 @@ NAME = Parameter("name", "the picture's name for people, as its row and object k
 _MEDIA_TYPES = {format_: f"image/{format_.lower()}" for format_ in ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")}
 
 
-@route(
-    "POST", "/v1/classify", answer=Classified, query=(MODEL, NAME), body=["image/*", "application/octet-stream"],
-    errors=(BodyTooLarge, NoSuchModel, EndpointUnavailable, InvalidAnswer),
+_ERRORS = (
+    BodyTooLarge, NoSuchModel, EndpointThrottled, EndpointUnavailable, EndpointRefused, InvalidAnswer, ModelRefused,
+    EmptyObject, NotAnImage, UnsupportedFormat, TruncatedImage, CorruptImage, TooManyPixels, ImageTooSmall,
+    ObjectTooLarge, QuarantineFailed, TagFailed, ReadFailed,
 )  # fmt: skip
+
+
+@route(
+    "POST",
+    "/v1/classify",
+    answer=Classified,
+    query=(MODEL, NAME),
+    body=["image/*", "application/octet-stream"],
+    errors=_ERRORS,
+)
 def classify_image() -> Response[Any]:
     """Classify one picture, at once.
 
@@ -65,9 +90,12 @@ def classify_image() -> Response[Any]:
 
 
 @route(
-    "POST", "/getPrediction", answer=Read, body=ImageBody,
-    errors=(BodyTooLarge, NoSuchModel, EndpointUnavailable, InvalidAnswer),
-)  # fmt: skip
+    "POST",
+    "/getPrediction",
+    answer=Read,
+    body=ImageBody,
+    errors=_ERRORS,
+)
 def get_prediction() -> Response[Any]:
     """Read a line of Cyrillic text.
 

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 
 from ics.errors import InvalidParameter, RoleNeeded, TableUnavailable
 from lambdas.api import answers
-from lambdas.api.problems import MEDIA_TYPE, names, status_of
+from lambdas.api.problems import MEDIA_TYPE, status_of
 from lambdas.api.router import DECLARED, Declared, Parameter, app
 
 _REF = "#/components/schemas/{model}"
@@ -81,10 +81,6 @@ def _refusals(one: Declared) -> Iterator[tuple[str, Any]]:
     found: dict[int, list[str]] = {403: ["PastTheFrontDoor"], 500: ["InternalError"]}
     for kind in sorted(kinds, key=lambda kind: kind.__name__):
         found.setdefault(status_of(kind), []).append(kind.__name__)
-    if isinstance(one.body, list) or "image" in str(one.body).lower():  # whatever may be wrong with a picture
-        for name, (status, _) in names().items():
-            if status in (413, 415, 422):
-                found.setdefault(status, []).append(name)
     for status, these in sorted(found.items()):
         yield str(status), {"description": ", ".join(dict.fromkeys(these)), "content": problem}
     if one.role:

@@ -15,6 +15,7 @@ from local.patches import (
     outbox,
     retries,
     sagemaker_resources,
+    site_origins,
     sns_integration,
     state_machine_calls,
     state_sizes,
@@ -44,3 +45,4 @@ def apply(state: Path, children: Children, hosting: Hosting) -> None:
     batch_windows.apply()
     event_versions.apply()
     api_origins.apply()
+    site_origins.apply()

@@ -22,12 +22,12 @@ def apply() -> None:
     fetch = cloudfront._fetch_from_origin
 
     async def fetched(origin: dict[str, Any], method: str, uri: str, query: str, headers: dict[str, Any], body: bytes,
-                      viewer_is_https: bool, client_ip: str, forwarded_for: str, dist_arn: str) -> tuple[Any, ...]:  # fmt: skip
+                      viewer_is_https: bool, client_ip: str, forwarded_for: str, arn: str) -> tuple[Any, ...]:  # fmt: skip
         host = cloudfront._normalize_origin_host(origin["domain_name"])
         found = HOST.fullmatch(host)
         if found is None:
             answer: tuple[Any, ...] = await fetch(
-                origin, method, uri, query, headers, body, viewer_is_https, client_ip, forwarded_for, dist_arn
+                origin, method, uri, query, headers, body, viewer_is_https, client_ip, forwarded_for, arn
             )
             return answer
         sent = cloudfront._origin_request_headers(origin, headers, client_ip, forwarded_for)
