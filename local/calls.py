@@ -94,7 +94,7 @@ async def watch(scope: MutableMapping[str, Any], receive: Receive, send: Send) -
 
 
 def _signed_by(search: bytes) -> str:
-    """Whose signature is in a presigned URL, empty where there is none (S3 API reference, "Authenticating Requests")."""
+    """Whose signature is in a presigned URL, empty where there is none (S3 API reference, "Authenticating ...")."""
     return _query(search).get("X-Amz-Security-Token", [""])[0] if b"X-Amz-Security-Token=" in search else ""
 
 

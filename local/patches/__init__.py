@@ -7,6 +7,7 @@ from local.patches import (
     batch_windows,
     bucket_denials,
     event_versions,
+    function_signatures,
     http_subscriptions,
     lambda_workers,
     map_paths,
@@ -46,3 +47,4 @@ def apply(state: Path, children: Children, hosting: Hosting) -> None:
     event_versions.apply()
     api_origins.apply()
     site_origins.apply()
+    function_signatures.apply()

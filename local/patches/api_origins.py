@@ -21,15 +21,15 @@ def apply() -> None:
     """Answer for such origins, and leave all others to the emulator."""
     fetch = cloudfront._fetch_from_origin
 
-    async def fetched(origin: dict[str, Any], method: str, uri: str, query: str, headers: dict[str, Any], body: bytes,
-                      viewer_is_https: bool, client_ip: str, forwarded_for: str, arn: str) -> tuple[Any, ...]:  # fmt: skip
+    async def fetched(
+        origin: dict[str, Any], method: str, uri: str, query: str, headers: dict[str, Any], body: bytes, *rest: Any
+    ) -> tuple[Any, ...]:
         host = cloudfront._normalize_origin_host(origin["domain_name"])
         found = HOST.fullmatch(host)
         if found is None:
-            answer: tuple[Any, ...] = await fetch(
-                origin, method, uri, query, headers, body, viewer_is_https, client_ip, forwarded_for, arn
-            )
+            answer: tuple[Any, ...] = await fetch(origin, method, uri, query, headers, body, *rest)
             return answer
+        _over_tls, client_ip, forwarded_for, _arn = rest
         sent = cloudfront._origin_request_headers(origin, headers, client_ip, forwarded_for)
         path = (origin.get("origin_path") or "") + uri
         asked = app._handle_execute_api_request(

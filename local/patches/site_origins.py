@@ -7,6 +7,8 @@ judges the bucket's policy as if it did not, so that a statement on `aws:SecureT
 from ministack.core.iam_evaluator import EvalContext, evaluate_resource_policy
 from ministack.services import s3
 
+from local.control import REGION
+
 
 def apply() -> None:
     """Judge the policy over TLS where MiniStack refuses."""
@@ -24,6 +26,7 @@ def apply() -> None:
             principal_account="",
             action="s3:GetObject",
             resource_arn=f"arn:aws:s3:::{bucket}/{key}",
+            region=REGION,
             secure_transport=True,
             service_context={"aws:sourcearn": source_arn},
         )

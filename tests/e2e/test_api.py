@@ -1,4 +1,4 @@
-"""The HTTP API over real HTTP, through CloudFront, API Gateway and its function, with tokens that the user pool gave."""
+"""The HTTP API over real HTTP: through CloudFront, API Gateway and its function, with tokens of the user pool."""
 
 import base64
 import io
