@@ -24,9 +24,10 @@ test: lint types .venv-checks/installed ## Check everything: style, types, unit,
 	  $(BIN)/pytest --ignore=tests/e2e; others=$$?; wait $$flows; flows=$$?; \
 	  cat build/e2e.log; exit $$((others + flows))
 
-lint: .venv/installed ## Check style
+lint: .venv/installed web/node_modules/installed ## Check style
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	npm --prefix web run --silent lint
 
 types: .venv/installed ## Check types
 	$(BIN)/mypy
@@ -82,7 +83,7 @@ format: .venv/installed ## Format the code
 
 clean: ## Stop the local AWS, and remove all that these commands made
 	@[ ! -x $(BIN)/ics ] || $(BIN)/ics down
-	rm -rf .venv .venv-checks .venv-peers node_modules .ics build cdk.out* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf .venv .venv-checks .venv-peers node_modules web/node_modules web/dist .ics build cdk.out* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 
 # uv itself is taken from the lock file too, with its hash; then it installs the rest in seconds.
 .venv/installed: requirements.txt pyproject.toml
@@ -109,6 +110,16 @@ clean: ## Stop the local AWS, and remove all that these commands made
 	  $(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-peers/$$name && \
 	  $(BIN)/uv pip install --quiet --python .venv-peers/$$name/bin/python --require-hashes \
 	    -r benchmarks/peers/$$name.txt || exit 1; done
+	@touch $@
+
+# The page: few tools of its own, and a stamp that is newer than all it is made of. `ics up` and `ics publish` ask for it.
+web/node_modules/installed: web/package-lock.json
+	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' || { echo "ICS needs Node 20 or later (https://nodejs.org)"; exit 1; }
+	@npm --prefix web ci --silent --loglevel=error --no-audit --no-fund
+	@touch $@
+
+web/dist/built: web/node_modules/installed web/index.html web/tsconfig.json web/vite.config.ts $(wildcard web/src/* web/public/*)
+	@npm --prefix web run --silent build -- --logLevel warn
 	@touch $@
 
 node_modules/installed: package-lock.json

@@ -114,5 +114,7 @@ def bring_up() -> control.LocalAws:
         aws = control.start(state())
         deploy.deploy(aws, ROOT, spinner.update)
         deployment = connect(LOCAL, state())
+        spinner.update("Building the page")
+        web.build()
         web.publish(deployment, web.find(deployment, state()))
     return aws

@@ -1,0 +1,3 @@
+export function Runs(_: { run: string }) {
+  return null;
+}
