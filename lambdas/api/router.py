@@ -241,7 +241,7 @@ def _fault(error: Exception) -> Response[Any]:
 def _nothing_there(_error: NotFoundError) -> Response[Any]:
     path, method = app.current_event["rawPath"], app.current_event["requestContext"]["http"]["method"]
     allowed = [one.method for one in DECLARED if _matches(one.path, path)]
-    if allowed:
+    if allowed and method not in allowed:  # else its name has characters that no name of ours has
         return _refused(MethodNotAllowed(f"{method} is not for {path[:100]}: {', '.join(allowed)}", ", ".join(allowed)))
     return _refused(NoSuchRoute(f"nothing is at {path[:100]}; what there is says /docs"))
 
