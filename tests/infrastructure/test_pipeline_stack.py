@@ -85,7 +85,8 @@ RIGHTS = {
         "working/runs/*": WRITE | {"s3:GetObject"},
         "results/results/*": WRITE,
         "results/quarantine/*": WRITE,
-        "table": {f"dynamodb:{one}Item" for one in ("BatchGet", "BatchWrite", "Get", "Put")},
+        "table": {f"dynamodb:{one}Item" for one in ("BatchGet", "BatchWrite", "Get", "Put")}
+        | {"dynamodb:PartiQLInsert"},
         "images": {"s3:ListBucket"},
         "images/*": TAG,
         **PUBLISH,
