@@ -95,11 +95,9 @@ def _refusals(one: Declared) -> Iterator[tuple[str, Any]]:
     for status, these in sorted(found.items()):
         yield str(status), {"description": ", ".join(dict.fromkeys(these)), "content": problem}
     if one.role:
-        said = {
-            **problem,
-            "application/json": {"schema": {"type": "object", "properties": {"message": {"type": "string"}}}},
-        }
-        yield from ((str(status), {"description": why, "content": said}) for status, why in _BY_GATEWAY.items())
+        said = {"application/json": {"schema": {"type": "object", "properties": {"message": {"type": "string"}}}}}
+        yield "401", {"description": _BY_GATEWAY[401], "content": problem | said}
+        yield "429", {"description": _BY_GATEWAY[429], "content": said}
 
 
 def _schema(kind: Any, schemas: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,10 +15,11 @@ from hypothesis import strategies as st
 
 from ics import errors
 from lambdas import runtime, secret
-from lambdas.api import document, handler, page, problems, router
+from lambdas.api import classifying, document, handler, page, problems, router
 from stacks import front_door, sign_in
 
 CONTEXT = object()
+ROOT = Path(__file__).parents[2]
 ARN = "arn:aws:secretsmanager:us-east-1:1:secret:origin"
 
 
@@ -88,6 +90,13 @@ def test_every_route_has_its_role_and_every_role_its_route() -> None:
     open_to_all = {route for route, role in router.LEAST_ROLE.items() if role is None}
     assert open_to_all == {"GET /openapi.json", "GET /docs"}
     assert all(not route.partition(" ")[2].startswith("/v1/") for route in open_to_all)
+
+
+def test_the_edge_refuses_what_the_function_would() -> None:
+    told = dict(re.findall(r"'(/[^']+)': (\d+)", (ROOT / "stacks" / "edge.js").read_text()))
+    assert int(told["/v1/classify"]) == classifying.MAX_IMAGE
+    largest = len(json.dumps({"image": base64.b64encode(bytes(classifying.MAX_IMAGE)).decode()}))
+    assert largest <= int(told["/getPrediction"]) < 6_000_000
 
 
 _path = st.text(max_size=60).map(lambda text: "/" + text)
