@@ -45,12 +45,16 @@ def names(deployment: Deployment) -> dict[str, str]:
         *("AWS::S3::Bucket", "AWS::SNS::Topic", "AWS::SQS::Queue", "AWS::KMS::Key", "AWS::IAM::Role"),
         "AWS::SecretsManager::Secret",
     )
-    return {
+    named = {
         re.split("[:/]", resource["PhysicalResourceId"])[-1]: rights_of("local").name(resource["LogicalResourceId"])
         for stack in ("data", "model", "pipeline", "web")
         for resource in cloudformation.describe_stack_resources(StackName=f"ics-local-{stack}")["StackResources"]
         if resource["ResourceType"] in kinds
     }
+    secrets = deployment.session.client("secretsmanager", endpoint_url=deployment.endpoint_url).list_secrets()
+    for secret in secrets["SecretList"]:  # whose ARN ends in six characters besides
+        named[secret["ARN"].rpartition(":")[2]] = named[secret["Name"]]
+    return named
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +168,7 @@ def _ask_the_api(aws: LocalAws, deployment: Deployment, digits: list[bytes]) -> 
     assert api.ask("GET", f"/v1/runs/{run}").status == 200
     request = {"images": [f"s3://{deployment.images_bucket}/gone.png"], "mode": "tolerant"}
     started = api.ask("POST", "/v1/runs", role="operator", body=request).json
+    api.ask("GET", started["self"])  # before it has been planned
     for _ in runs.follow(deployment, started["run"], every=0.1):
         pass
     sheet = api.ask("GET", started["self"]).json["sheet"]

@@ -421,7 +421,7 @@ def test_more_models_than_the_settings_hold_is_told_before_lambda_does():
     config = load_config("local")
     models = {f"model{number}": config.models["digits"] for number in range(40)}
     with pytest.raises(ConfigError, match=r"PlanRun: \d+ bytes of environment variables exceed Lambda's 4096"):
-        pipeline_of(replace(config, models=models, default_model="model0"))
+        pipeline_of(replace(config, models=models, default_model="model0", web=None))
 
 
 def test_a_placeholder_without_a_value_is_told_before_step_functions_does(tmp_path, monkeypatch):
