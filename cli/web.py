@@ -18,6 +18,9 @@ ROLES = ("viewer", "reviewer", "operator")
 PASSWORDS = "passwords.json"
 """In the state folder: what the local users' passwords are."""
 
+CONFIG = "config.json"
+"""Beside the page: where and as what it signs people in."""
+
 PAGE = ROOT / "web"
 """The page's files, where they need no build."""
 
@@ -68,6 +71,13 @@ def publish(deployment: Deployment, web: Web, folder: Path = PAGE) -> int:
     Files with a hash in their name (`assets/`) are kept by browsers for ever, all others are asked for each time.
     """
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    deployment.s3.put_object(
+        Bucket=web.site_bucket,
+        Key=CONFIG,
+        Body=json.dumps(_sign_in(deployment, web)).encode(),
+        ContentType="application/json",
+        CacheControl="no-cache",
+    )
     for path in files:
         key = path.relative_to(folder).as_posix()
         kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
@@ -85,6 +95,13 @@ def publish(deployment: Deployment, web: Web, folder: Path = PAGE) -> int:
             DistributionId=web.distribution, InvalidationBatch={"Paths": paths, "CallerReference": secrets.token_hex(8)}
         )
     return len(files)
+
+
+def _sign_in(deployment: Deployment, web: Web) -> dict[str, str]:
+    """What the page needs to sign people in: nothing of it is secret."""
+    region = deployment.session.region_name
+    endpoint = deployment.endpoint_url or f"https://cognito-idp.{region}.amazonaws.com"
+    return {"region": region, "user_pool": web.user_pool, "client": web.client, "sign_in": endpoint}
 
 
 def local_token(deployment: Deployment, web: Web, role: str, state: Path) -> str:
