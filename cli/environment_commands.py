@@ -18,7 +18,8 @@ def up() -> None:
 
     Example: `ics up`
     """
-    show.out.print(f"ICS is up at {bring_up().endpoint_url}")
+    aws = bring_up()
+    show.out.print(f"ICS is up at {aws.endpoint_url}, its page at {aws.page_url}/", soft_wrap=True)
     show.out.print(f"Next: {show.COMMAND} classify PATH...   or   {show.COMMAND} demo", style="dim")
 
 

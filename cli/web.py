@@ -23,7 +23,7 @@ PAGE = ROOT / "web" / "dist"
 """The page's files, as `make` builds them."""
 
 CONFIG = "config.json"
-"""What the page must know of its environment, beside its files."""
+"""Beside the page: where and as what it signs people in."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def publish(deployment: Deployment, web: Web, folder: Path = PAGE) -> int:
     """
     named = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.suffix}
     contents = {key: path.read_bytes() for key, path in named.items() if path.is_file()}
-    contents[CONFIG] = json.dumps(_config(deployment, web)).encode()
+    contents[CONFIG] = json.dumps(_sign_in(deployment, web)).encode()
     for key in sorted(contents, key=lambda key: (not key.startswith("assets/"), key == "index.html", key)):
         kind = mimetypes.guess_type(key)[0] or "application/octet-stream"
         deployment.s3.put_object(
@@ -103,12 +103,12 @@ def publish(deployment: Deployment, web: Web, folder: Path = PAGE) -> int:
     return len(contents)
 
 
-def _config(deployment: Deployment, web: Web) -> dict[str, str]:
-    """What the page must know: nothing of it is secret."""
-    region = web.user_pool.partition("_")[0]
-    sign_in = deployment.endpoint_url or f"https://cognito-idp.{region}.amazonaws.com"
-    found = {"environment": deployment.name, "user_pool": web.user_pool, "client": web.client}
-    return {**found, "sign_in": f"{sign_in}/"}
+def _sign_in(deployment: Deployment, web: Web) -> dict[str, str]:
+    """What the page must know of its environment: nothing of it is secret."""
+    region = deployment.session.region_name
+    endpoint = deployment.endpoint_url or f"https://cognito-idp.{region}.amazonaws.com"
+    found = {"environment": deployment.name, "region": region, "user_pool": web.user_pool, "client": web.client}
+    return {**found, "sign_in": endpoint}
 
 
 def local_token(deployment: Deployment, web: Web, role: str, state: Path) -> str:

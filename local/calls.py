@@ -89,7 +89,8 @@ async def watch(scope: MutableMapping[str, Any], receive: Receive, send: Send) -
         return _again(body, receive), send
     # Service Authorization Reference, "Actions ... for Amazon SQS": a batch needs the right to do each of its parts.
     action = re.sub("^(sqs:.+)Batch$", r"\1", action)
-    record(role, action, iam_actions.extract_resource_arn(*request, REGION, ACCOUNT))
+    map_run = json.loads(body)["mapRunArn"] if action == "states:DescribeMapRun" else None  # MiniStack looks elsewhere
+    record(role, action, map_run or iam_actions.extract_resource_arn(*request, REGION, ACCOUNT))
     return _again(body, receive), send
 
 

@@ -15,6 +15,7 @@ from constructs import Construct
 
 from ics import paths
 from stacks.acknowledge import acknowledge
+from stacks.alarm import alarm, metric
 from stacks.alerts import Alerts
 from stacks.buckets import Buckets
 from stacks.classifiers import models_setting
@@ -26,6 +27,8 @@ from stacks.sign_in import SignIn
 from stacks.table import on_table
 
 SECONDS = 29  # API Gateway gives up after 30
+
+ERRORS = 5
 
 LOGGED = {  # Amazon API Gateway Developer Guide, "Customize HTTP API access logs"
     "request": "requestId",
@@ -109,6 +112,15 @@ class ApiFront(Construct):
         ).access_log_settings = apigateway.CfnStage.AccessLogSettingsProperty(
             destination_arn=calls.log_group_arn,
             format=json.dumps({name: f"$context.{where}" for name, where in LOGGED.items()}),
+        )
+        alarm(
+            self,
+            "api-errors",
+            config,
+            alerts.topic,
+            metric=metric("AWS/ApiGateway", "5xx", {"ApiId": self.api.api_id}),
+            threshold=ERRORS,
+            says=f"The HTTP API failed {ERRORS} requests within five minutes.",
         )
         integration = integrations.HttpLambdaIntegration("Function", self.function)
         signed_in = authorizers.HttpUserPoolAuthorizer(

@@ -17,6 +17,7 @@ from aws_lambda_powertools.event_handler import Response
 from ics import paths
 from ics.contracts import Batch, ImageRef, dump_line, fields_of, image_to_json
 from ics.errors import (
+    BadRequest,
     BodyTooLarge,
     CorruptImage,
     EmptyObject,
@@ -94,7 +95,7 @@ def classify_image() -> Response[Any]:
     "/getPrediction",
     answer=Read,
     body=ImageBody,
-    errors=_ERRORS,
+    errors=(BadRequest, *_ERRORS),
 )
 def get_prediction() -> Response[Any]:
     """Read a line of Cyrillic text.

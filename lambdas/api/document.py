@@ -12,11 +12,14 @@ from lambdas.api.problems import MEDIA_TYPE, status_of
 from lambdas.api.router import DECLARED, Declared, Parameter, app
 
 _REF = "#/components/schemas/{model}"
+_NAMES = {"image_id": "^([0-9a-f]{64}|[0-9a-f]{32})$", "run": "^[A-Za-z0-9._-]{1,80}$"}
+"""What may stand in a path."""
+
 _BY_GATEWAY = {
-    401: "no token, or one that is expired or forged; API Gateway's own words",
-    429: "too many requests; API Gateway's own words",
+    401: "NotSignedIn: no token, or one that is expired; of a forged one in API Gateway's own words",
+    429: "too many requests; in API Gateway's own words",
 }
-"""What API Gateway itself answers, as `{"message": ...}`: an HTTP API cannot be told to say it otherwise."""
+"""What CloudFront answers as a problem, and API Gateway, which cannot, as `{"message": ...}`."""
 
 
 def document() -> dict[str, Any]:
@@ -54,7 +57,12 @@ def _complete(operation: dict[str, Any], one: Declared, schemas: dict[str, Any])
 
 
 def _path_parameter(given: dict[str, Any]) -> dict[str, Any]:
-    return {"name": given["name"], "in": "path", "required": True, "schema": {"type": "string", "maxLength": 100}}
+    return {
+        "name": given["name"],
+        "in": "path",
+        "required": True,
+        "schema": {"type": "string", "pattern": _NAMES[given["name"]]},
+    }
 
 
 def _query_parameter(one: Parameter) -> dict[str, Any]:
@@ -72,7 +80,10 @@ def _body(body: Any, schemas: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     if isinstance(body, list):
         yield from ((media, {"schema": {"type": "string", "format": "binary"}}) for media in body)
     else:
-        yield "application/json", {"schema": _schema(body, schemas)}
+        found = _schema(body, schemas)
+        if "$ref" in found:
+            schemas[body.__name__]["additionalProperties"] = False
+        yield "application/json", {"schema": found}
 
 
 def _refusals(one: Declared) -> Iterator[tuple[str, Any]]:
@@ -85,7 +96,8 @@ def _refusals(one: Declared) -> Iterator[tuple[str, Any]]:
         yield str(status), {"description": ", ".join(dict.fromkeys(these)), "content": problem}
     if one.role:
         said = {"application/json": {"schema": {"type": "object", "properties": {"message": {"type": "string"}}}}}
-        yield from ((str(status), {"description": why, "content": said}) for status, why in _BY_GATEWAY.items())
+        yield "401", {"description": _BY_GATEWAY[401], "content": problem | said}
+        yield "429", {"description": _BY_GATEWAY[429], "content": said}
 
 
 def _schema(kind: Any, schemas: dict[str, Any]) -> dict[str, Any]:

@@ -19,11 +19,12 @@ ORIGIN_HEADER = "x-ics-origin"
 """What CloudFront adds to each request, and nobody else knows."""
 
 HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
+    "cache-control": "no-store",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
 }
+"""Of every answer that does not set them itself."""
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
@@ -36,8 +37,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         answer = app.resolve(event, context)
     except IcsError as error:
         answer = problem_of(error, asked["requestId"])
-    headers = {name.lower(): value for name, value in answer.get("headers", {}).items()}
-    answer["headers"] = {name: value for name, value in HEADERS.items() if name.lower() not in headers} | headers
+    given = {name.lower(): value for name, value in answer.get("headers", {}).items()}
+    answer["headers"] = HEADERS | given
     log("request", **_told(asked), status=answer["statusCode"], ms=round((time.monotonic() - began) * 1000))
     return answer
 

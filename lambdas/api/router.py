@@ -11,7 +11,7 @@ import functools
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
@@ -55,8 +55,6 @@ LEAST_ROLE: Mapping[str, str | None] = {
 MAX_JSON = 64 * 1024
 """Bytes of a JSON body."""
 
-_SCALARS = {"string": str, "integer": int}
-
 
 @dataclass(frozen=True)
 class Parameter:
@@ -84,7 +82,6 @@ class Declared:
     query: tuple[Parameter, ...] = ()
     body: Any = None
     errors: tuple[type[IcsError], ...] = ()
-    further: Mapping[str, Any] = field(default_factory=dict)
 
 
 DECLARED: list[Declared] = []
@@ -241,7 +238,7 @@ def _fault(error: Exception) -> Response[Any]:
 def _nothing_there(_error: NotFoundError) -> Response[Any]:
     path, method = app.current_event["rawPath"], app.current_event["requestContext"]["http"]["method"]
     allowed = [one.method for one in DECLARED if _matches(one.path, path)]
-    if allowed:
+    if allowed and method not in allowed:  # else its name has characters that no name of ours has
         return _refused(MethodNotAllowed(f"{method} is not for {path[:100]}: {', '.join(allowed)}", ", ".join(allowed)))
     return _refused(NoSuchRoute(f"nothing is at {path[:100]}; what there is says /docs"))
 

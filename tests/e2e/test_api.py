@@ -193,7 +193,8 @@ def test_a_lower_role_is_refused(api: Api, method: str, path: str, role: str, le
     assert least in answer.json["detail"]
 
 
-def test_without_a_valid_token_nothing_is_answered(api: Api) -> None:
+def test_without_a_valid_token_nothing_is_answered(api: Api, aws: LocalAws) -> None:
+    assert (aws.state / web.PASSWORDS).stat().st_mode & 0o777 == 0o600
     head, claims, signature = api.token("operator").split(".")
     content = json.loads(base64.urlsafe_b64decode(claims + "=="))
 
@@ -228,6 +229,8 @@ def test_the_page_and_the_document_are_open_to_all(api: Api, deployment: Deploym
     page = send(urllib.request.Request(api.web.page))
     assert page.status == 200
     assert b"ICS" in page.content
+    config = send(urllib.request.Request(f"{api.web.page}config.json")).json
+    assert (config["user_pool"], config["client"]) == (api.web.user_pool, api.web.client)
     assert "default-src 'self'" in page.headers["content-security-policy"]
     docs = api.ask("GET", "/docs", role=None)
     assert docs.status == 200

@@ -29,9 +29,7 @@ _rows = st.lists(
 @given(rows=_rows)
 def test_the_worst_sort_first(rows: list[dict[str, Any]]) -> None:
     found = sorted(rows, key=review.rank)
-    wanted = sorted(
-        rows, key=lambda one: (one["decision"] != "flagged", f"{one['confidence']:.6f}", one["image_id"])
-    )
+    wanted = sorted(rows, key=lambda one: (one["decision"] != "flagged", f"{one['confidence']:.6f}", one["image_id"]))
     assert [review.rank(one) for one in found] == [review.rank(one) for one in wanted]
 
 
