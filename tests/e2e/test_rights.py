@@ -42,7 +42,7 @@ def names(deployment: Deployment) -> dict[str, str]:
     kinds = ("AWS::S3::Bucket", "AWS::SNS::Topic", "AWS::SQS::Queue", "AWS::KMS::Key", "AWS::IAM::Role")
     return {
         re.split("[:/]", resource["PhysicalResourceId"])[-1]: rights_of("local").name(resource["LogicalResourceId"])
-        for stack in ("data", "model", "pipeline")
+        for stack in ("data", "model", "pipeline", "learning")
         for resource in cloudformation.describe_stack_resources(StackName=f"ics-local-{stack}")["StackResources"]
         if resource["ResourceType"] in kinds
     }

@@ -60,7 +60,7 @@ def without_tls(assembly, kind):
 
 
 def delete_alarm(assembly, name):
-    for template in (assembly.data, assembly.model, assembly.pipeline):
+    for template in (assembly.data, assembly.model, assembly.pipeline, assembly.learning):
         for logical_id, alarm in template.of("CloudWatch::Alarm").items():
             if alarm["AlarmName"].endswith(name):
                 del template.resources[logical_id]
