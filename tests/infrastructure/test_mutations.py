@@ -281,7 +281,7 @@ MUTANTS = {
             lambda it, name=name: delete_alarm(it, name),
             alarms.test_every_alarm_is_there_and_tells_the_topic,
         )
-        for name in sorted(alarms.OF_RUNS | alarms.OF_AN_ENDPOINT | alarms.OF_A_QUEUE)
+        for name in sorted(alarms.OF_RUNS | alarms.OF_LEARNING | alarms.OF_AN_ENDPOINT | alarms.OF_A_QUEUE)
     },
     "an alarm tells nobody": (
         lambda it: first(it.model, "CloudWatch::Alarm").update(AlarmActions=[]),

@@ -439,7 +439,8 @@ def test_without_an_endpoint_nothing_may_invoke_one_and_no_stack_makes_any(tmp_p
     assert template["Outputs"]["Endpoints"]["Value"] == "none"
     app = cdk.App(context=CONTEXT)
     build(app, without)
-    assert [stack.stack_name for stack in app.node.children] == ["ics-local-data", "ics-local-pipeline"]
+    names = [stack.stack_name for stack in app.node.children]
+    assert names == ["ics-local-data", "ics-local-pipeline", "ics-local-learning"]
 
 
 VERSION = "arn:aws:rekognition:us-east-1:111122223333:project/shoes/version/shoes.2026/1700000000000"
