@@ -41,8 +41,14 @@ UNUSED = (
     ("pace-mail", "sqs:[DGR]*", "*", POLLER),
     ("pace-mail", "sqs:ChangeMessageVisibility", "*", WAITING),
     ("pace-mail", "dynamodb:GetItem", "*", TWICE),
-    ("classify-images", "logs:*", "*", LOG_DELIVERY),
-    ("classify-images", "states:RedriveExecution", "*:execution:*:[*]", OWN_REDRIVE),
+    *(
+        row
+        for machine in ("classify-images", "evaluate")
+        for row in (
+            (machine, "logs:*", "*", LOG_DELIVERY),
+            (machine, "states:RedriveExecution", "*:execution:*:[*]", OWN_REDRIVE),
+        )
+    ),
     ("start-run", "sqs:*", "*:ics-*-uploads", POLLER),
     ("serialize-image-data", "s3:ListBucket", "*:::Working", MISSING),
     ("filter-low-confidence", "s3:ListBucket", "*:::Working", MISSING),
