@@ -20,8 +20,14 @@ MAX_FILE_BYTES = 4 * 1024 * 1024 * 1024
 MAX_SHARDS = 10_000
 """Children of a Map: it answers with one array of `{}`."""
 
-MAX_PARTITIONS = 256
-"""So that the partitions of all shards together are files that S3 lists in no time."""
+USUAL_PARTITIONS = 256
+"""Partitions at most, however many predictions: each shard writes a file for each."""
+
+LABEL_BYTES = 16 * 1024 * 1024
+"""Bytes of labels that a partition holds in memory, with the predictions of their images: some 250 MB of it."""
+
+MAX_PARTITIONS = 2048
+"""Partitions at most, however many labels."""
 
 ENDING = ".jsonl"
 
@@ -109,13 +115,14 @@ class ShardCutter:
 
     spans: list[tuple[int, int]] = field(default_factory=list)
     source_bytes: int = 0
+    label_bytes: int = 0
     files: int = 0
     _offset: int = 0
     _length: int = 0
     _filled: int = 0
 
-    def add(self, uri: str, line: bytes, size: int) -> None:
-        """Take the next file of so many bytes, whose line is this.
+    def add(self, uri: str, line: bytes, size: int, *, labels: bool) -> None:
+        """Take the next file of so many bytes, whose line is this; whether it holds labels.
 
         Raises:
             EvaluationTooLarge: the file is, or all are.
@@ -128,6 +135,9 @@ class ShardCutter:
         self._length += len(line)
         self._filled += cost
         self.source_bytes += size
+        self.label_bytes += size * labels
+        if self.label_bytes > MAX_PARTITIONS * LABEL_BYTES:
+            raise EvaluationTooLarge(f"more than {MAX_PARTITIONS * LABEL_BYTES:,} bytes of labels")
         self.files += 1
 
     def shards(self) -> list[tuple[int, int]]:
@@ -136,8 +146,9 @@ class ShardCutter:
 
     @property
     def partitions(self) -> int:
-        """How many partitions they are for: as many as shards, by bytes."""
-        return max(1, min(MAX_PARTITIONS, -(-self.source_bytes // SHARD_BYTES)))
+        """How many partitions they are for: as many as shards, by bytes, and so many that each can hold its labels."""
+        usual = min(USUAL_PARTITIONS, -(-self.source_bytes // SHARD_BYTES))
+        return max(1, usual, -(-self.label_bytes // LABEL_BYTES))
 
     def _close(self) -> None:
         self.spans.append((self._offset, self._length))

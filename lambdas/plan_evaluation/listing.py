@@ -28,7 +28,7 @@ def write_files(evaluation: str, request: EvaluationRequest) -> ShardCutter:
             for found, size in _files(bucket, prefix):
                 if kind != "predictions" or of_dates(found, request):
                     line = dump_line({"kind": kind, "bucket": bucket, "key": found, "size": size})
-                    cutter.add(f"s3://{bucket}/{found}", line, size)
+                    cutter.add(f"s3://{bucket}/{found}", line, size, labels=kind != "predictions")
                     listing.write(line)
             if cutter.files == before:
                 raise EmptySource(_missing(kind, f"s3://{bucket}/{prefix}", request))

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from cli import accuracy, runs
 from cli.deployment import Deployment
 from ics import paths
 from ics.contracts import Batch, ImageRef, dump_line, fields_of
@@ -116,6 +117,22 @@ def everything(aws: LocalAws, deployment: Deployment, finish: Callable[..., Ende
     _tell_of_an_upload(deployment, finish)
     _upload_in_parts(bucket, folder, put, finish, digits)
     _lose_a_batch(deployment, odd[1])
+    _evaluate(deployment, put, refused.run)
+
+
+def _evaluate(deployment: Deployment, put: Put, run: str) -> None:
+    """An evaluation of a model's own labels and rows, and one of a file beside the images."""
+    (row, *_) = runs.rows(deployment, runs.summary(deployment, run) or {})
+    place = f"{paths.model_labels('digits')}dt=2026-01-31/rights-{time.time_ns()}.jsonl"
+    labels = [{"image_id": row["image_id"], "label": "1"}, {"s3_uri": row["s3_uri"], "label": "1"}]
+    deployment.s3.put_object(Bucket=deployment.results_bucket, Key=place, Body=b"".join(map(dump_line, labels)))
+    try:
+        pairs = put("pairs.jsonl", b'{"truth": "7", "label": "7"}')
+        for request in ({"model": "digits"}, {"pairs": pairs}):
+            for _ in accuracy.follow(deployment, accuracy.start(deployment, request)):
+                pass
+    finally:
+        deployment.s3.delete_object(Bucket=deployment.results_bucket, Key=place)
 
 
 def _tell_of_an_upload(deployment: Deployment, finish: Callable[..., Ended]) -> None:

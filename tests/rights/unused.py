@@ -22,6 +22,7 @@ POLLER = "Lambda itself polls a function's queue as its role; the emulator hands
 DELETED = "an image that is deleted after it was read is told as missing, not as forbidden, when it is to be tagged"
 MISSING = "a file that is not there is told as missing, not as forbidden; what these functions read is there in any run"
 FIRST_TRY = "only a second try looks for predictions that may not be there; here the first one succeeds"
+MANY_FILES = "only where what follows tens of thousands of files turns out to be missing"
 OWN_REDRIVE = "granted with Stop and Describe; whoever redrives the run itself does so with rights of their own"
 
 UNUSED = (
@@ -50,6 +51,7 @@ UNUSED = (
         )
     ),
     ("start-run", "sqs:*", "*:ics-*-uploads", POLLER),
+    ("plan-evaluation", "s3:AbortMultipartUpload", "*:::Working/evaluations/[*]", MANY_FILES),
     ("serialize-image-data", "s3:ListBucket", "*:::Working", MISSING),
     ("filter-low-confidence", "s3:ListBucket", "*:::Working", MISSING),
     ("filter-low-confidence", "s3:ListBucket", "*:::Images", DELETED),
