@@ -114,7 +114,7 @@ class Locating:
     It holds what people say of the partition's labelled images, and no others.
     """
 
-    _said: dict[str, Opinions] = field(default_factory=dict)
+    _said: dict[str, Opinions[str]] = field(default_factory=dict)
     _uris: dict[str, str] = field(default_factory=dict)
 
     def label(self, record: LabelRecord) -> None:
@@ -145,7 +145,7 @@ class Locating:
 class _Image:
     """What is known of an image: what people say of it, its latest row, and that of each version that predicted it."""
 
-    opinions: Opinions = field(default_factory=dict)
+    opinions: Opinions[str] = field(default_factory=dict)
     latest: str = ""
     rows: dict[str, RowRecord] = field(default_factory=dict)
     failed: bool = False

@@ -6,11 +6,11 @@ latest counts, and a label of null withdraws what that person said. People whose
 
 import json
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, NoReturn
+from typing import Any, Generic, NoReturn, TypeVar
 
 MAX_LABEL = 4096
 """Characters of a label, of a text, or of a person's name."""
@@ -38,7 +38,15 @@ def parse_label(line: bytes) -> Label:
     Raises:
         ValueError, TypeError, RecursionError: says what is wrong with it.
     """
-    fields = parse_object(line)
+    return label_from(parse_object(line))
+
+
+def label_from(fields: Mapping[str, Any]) -> Label:
+    """What the object of a line says, its boxes left out.
+
+    Raises:
+        ValueError, TypeError: says what is wrong with it.
+    """
     unknown = sorted(fields.keys() - _KEYS)
     if unknown:
         raise ValueError(f"unknown key {unknown[0][:40]!r}; allowed are: {', '.join(sorted(_KEYS))}")
@@ -104,11 +112,14 @@ def moment(text: str) -> str:
     return found.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-Opinions = dict[str, tuple[str, frozenset[str | None]]]
+Said = TypeVar("Said", bound=Hashable)
+"""What is said of an image: its label, or that and more."""
+
+Opinions = dict[str, tuple[str, frozenset[Said | None]]]
 """What people say of one image: by person, the latest time at which they said something, and what they said then."""
 
 
-def hear(opinions: Opinions, by: str, at: str, said: Iterable[str | None]) -> None:
+def hear(opinions: Opinions[Said], by: str, at: str, said: Iterable[Said | None]) -> None:
     """Take in what a person said at a time. Any order gives the same opinions."""
     latest, there = opinions.get(by, ("", frozenset()))
     if at > latest or not there:
@@ -118,22 +129,22 @@ def hear(opinions: Opinions, by: str, at: str, said: Iterable[str | None]) -> No
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(Generic[Said]):
     """What counts of an image: `label`, None where it is withdrawn or in conflict.
 
     A conflict names who says what, `(by, label)`; the label is None where a person labels and withdraws at one time.
     """
 
-    label: str | None
-    conflict: tuple[tuple[str, str | None], ...] = ()
+    label: Said | None
+    conflict: tuple[tuple[str, Said | None], ...] = ()
 
 
-def settle(opinions: Opinions) -> Settled:
+def settle(opinions: Opinions[Said]) -> Settled[Said]:
     """The label that counts of an image."""
     counting = [(by, label) for by, (_, said) in opinions.items() if said != {None} for label in said]
     labels = {label for _, label in counting}
     if len(labels) > 1:
-        return Settled(None, tuple(sorted(counting, key=lambda one: (one[0], one[1] is not None, one[1] or ""))))
+        return Settled(None, tuple(sorted(counting, key=lambda one: (one[0], one[1] is not None, str(one[1])))))
     return Settled(labels.pop() if labels else None)
 
 
