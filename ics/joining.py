@@ -103,7 +103,7 @@ def _confidence(fields: Mapping[str, Any]) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise ValueError(f"confidence is {str(value)[:40]}; it must be a number from 0 to 1")
+        raise ValueError(f"confidence is {value!r:.40}; it must be a number from 0 to 1")
     return float(value)
 
 

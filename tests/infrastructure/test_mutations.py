@@ -8,6 +8,7 @@ import pytest
 
 from tests.infrastructure import test_alarms as alarms
 from tests.infrastructure import test_data_stack as data
+from tests.infrastructure import test_learning_stack as learning
 from tests.infrastructure import test_model_stack as model
 from tests.infrastructure import test_pipeline_stack as pipeline
 
@@ -274,6 +275,17 @@ MUTANTS = {
             IncludeExecutionData=True
         ),
         pipeline.test_every_log_group_expires_and_execution_data_is_not_logged,
+    ),
+    # the learning stack
+    "a function of an evaluation writes everywhere": (
+        lambda it: statement(it.learning, "s3:AbortMultipartUpload").update(Resource="*"),
+        learning.test_each_function_has_a_role_of_its_own_with_exactly_its_rights,
+    ),
+    "an evaluation that broke rings no alarm": (
+        lambda it: it.learning.one("Logs::MetricFilter").update(
+            FilterPattern='{ $.details.name = "EvaluationRefused" }'
+        ),
+        learning.test_only_what_is_no_fault_of_the_request_rings,
     ),
     # alarms
     **{

@@ -189,8 +189,9 @@ def places(assembly):
         words[logical_id] = queue["QueueName"].removeprefix(f"ics-{assembly.environment}-")
     for logical_id, function in assembly.pipeline.of("Lambda::Function").items():
         words[logical_id] = function["FunctionName"]
-    for logical_id, group in assembly.pipeline.of("Logs::LogGroup").items():
-        words[logical_id] = group["LogGroupName"]
+    for template in (assembly.pipeline, assembly.learning):
+        for logical_id, group in template.of("Logs::LogGroup").items():
+            words[logical_id] = group["LogGroupName"]
 
     def named(value):
         if isinstance(value, str):
@@ -275,7 +276,7 @@ def test_each_function_has_a_role_of_its_own_with_exactly_its_rights(assembly, p
 
 
 def test_no_policy_allows_a_wildcard_action_and_few_a_wildcard_resource(assembly):
-    for template in (assembly.data, assembly.model, assembly.pipeline):
+    for template in (assembly.data, assembly.model, assembly.pipeline, assembly.learning):
         for logical_id, statement in template.statements():
             if statement["Effect"] == "Deny" or template.resources[logical_id]["Type"] == "AWS::KMS::Key":
                 continue  # a key's policy must let the account manage it, or nobody can: KMS Developer Guide

@@ -46,6 +46,7 @@ def test_a_row_is_a_prediction_and_has_keys_that_are_passed_over():
         (b'{"image_id": "0f", "label": "7", "confidence": NaN}', "NaN is not JSON"),
         (b'{"image_id": "0f", "label": "7", "confidence": 1e999}', "from 0 to 1"),
         (row(confidence="0.9"), "from 0 to 1"),
+        (row(confidence="\ud800"), r"is '\\ud800'; it must"),
         (row(confidence=True), "from 0 to 1"),
         (row(confidence=1.01), "from 0 to 1"),
         (row(label=None), "label is missing"),
