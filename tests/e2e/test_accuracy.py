@@ -166,6 +166,11 @@ def test_files_of_somebodys_own_are_evaluated_and_leave_the_models_figures_alone
         "predictions/b.jsonl": [{**row, "decided_at": NOON, "label": "x"} for row in rows],  # earlier: do not count
         "predictions/c.jsonl": rows[IMAGES // 2 :],
         "predictions/c.jsonl.bak": rows,
+        "read/truth.jsonl": [{"s3_uri": "s3://b/1", "label": "кит и пёс"}, {"s3_uri": "s3://b/2", "label": "дом"}],
+        "read/said.jsonl": [
+            {"s3_uri": "s3://b/1", "label": "кит ы пёс", "text": "кит ы пёс", "confidence": 0.5},
+            {"s3_uri": "s3://b/2", "label": "дом", "text": "дом", "confidence": 0.9},
+        ],
         "pairs.jsonl": [{"truth": "7", "label": "7" if number < 15 else "1"} for number in range(25)],
     }
     for name, lines in files.items():
@@ -175,6 +180,9 @@ def test_files_of_somebodys_own_are_evaluated_and_leave_the_models_figures_alone
     own = evaluate({"labels": f"{place}/labels.jsonl", "predictions": f"{place}/predictions/", "model": MODEL})
     assert (own["accuracy"]["value"], own["images"]) == (1.0, IMAGES)
     assert own["predictions"]["lines"] == 2 * IMAGES
+    read = evaluate({"labels": f"{place}/read/truth.jsonl", "predictions": f"{place}/read/said.jsonl"})
+    assert (read["kind"], read["confusion"], read["model"]) == ("text", None, "")
+    assert (read["exact"]["value"], read["cer"]["value"], read["wer"]["value"]) == (0.5, 1 / 12, 1 / 4)
     pairs = evaluate({"pairs": f"{place}/pairs.jsonl"})
     assert (pairs["accuracy"]["value"], pairs["ece"]) == (0.6, None)
     latest = accuracy.figures(deployment, paths.latest_metrics(MODEL))
