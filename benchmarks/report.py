@@ -34,8 +34,9 @@ a request is counted on both sides.
 _VOLUME = """\
 ## Runs of any size
 
-CPU time as above, and the most memory that any of the pipeline's processes, its Lambda workers, held at once. Every run
-is reconciled: each image has its row as often as it is listed.
+The first figure is time, from an upload's end to the moment at which its row is listed, with the window in which
+uploads are gathered at 0. The others are CPU time as above, and the most memory that any of the pipeline's processes,
+its Lambda workers, held at once. Every run is reconciled: each image has its row as often as it is listed.
 """
 
 _COST = """\
