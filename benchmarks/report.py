@@ -164,7 +164,8 @@ def _starts(part: Part) -> str:
 
 
 def _measured(part: Part) -> str:
-    return f"Measured on {part.date}: {part.machine}; median of {len(part.figures[0].pairs)}.\n"
+    numbers = " or ".join(map(str, sorted({len(one.pairs) for one in part.figures})))
+    return f"Measured on {part.date}: {part.machine}; median of {numbers}.\n"
 
 
 def machine() -> str:
