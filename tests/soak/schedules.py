@@ -145,8 +145,11 @@ def play(seed: int, stage: Stage) -> str:
     faults, folder = schedule(seed), runs.new_run(f"seed{seed}")
     deleted = {f"{number:04d}.png" for fault in faults for number in fault.arguments.get("images", ())}
     try:
+        if not by_events(seed):
+            prefix = _upload(stage.deployment, _under(seed, folder), stage.images)
+            runs.start(stage.deployment, folder, {"prefix": prefix})
         with _meanwhile(faults, stage, _under(seed, folder)):
-            started = _dropped(stage, folder) if by_events(seed) else _requested(stage, folder)
+            started = _dropped(stage, folder) if by_events(seed) else _awaited(stage, folder)
         for name in (ENDPOINT, "s3"):
             _set_faults(stage.deployment, name, [])
         ends = [_finished(stage.deployment, run, _under(seed, folder), deleted) for run in started]
@@ -166,12 +169,10 @@ def _under(seed: int, folder: str) -> str:
     return f"{'incoming' if by_events(seed) else 'schedules'}/{folder}/"
 
 
-def _requested(stage: Stage, folder: str) -> list[str]:
-    """Upload, start a run over it, and wait for its end."""
-    prefix = _upload(stage.deployment, f"schedules/{folder}/", stage.images)
-    runs.start(stage.deployment, folder, {"prefix": prefix})
-    _wait(stage.deployment, folder)
-    return [folder]
+def _awaited(stage: Stage, run: str) -> list[str]:
+    """The run, once it has ended."""
+    _wait(stage.deployment, run)
+    return [run]
 
 
 def _dropped(stage: Stage, folder: str) -> list[str]:
