@@ -13,7 +13,7 @@ SMALLER = 64
 """Shards of 1 MiB instead of 64, so that few pairs fill some."""
 
 MORE_MIB = 8
-"""What five times the pairs may take more."""
+"""What four times the pairs may take more."""
 
 
 def evaluated(pairs: int) -> dict[str, Any]:
@@ -26,8 +26,8 @@ def evaluated(pairs: int) -> dict[str, Any]:
 
 
 def test_memory_is_the_same_for_many_pairs_as_for_few() -> None:
-    few, many = evaluated(4_000), evaluated(20_000)
-    assert (few["images"], many["images"]) == (4_000, 20_000)
-    assert 4 <= few["shards"] < many["shards"]
+    few, many = evaluated(3_000), evaluated(12_000)
+    assert (few["images"], many["images"]) == (3_000, 12_000)
+    assert 3 <= few["shards"] < many["shards"]
     assert few["accuracy"] == many["accuracy"] == 0.9
     assert many["mib"] < few["mib"] + MORE_MIB
