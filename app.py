@@ -8,6 +8,7 @@ import aws_cdk as cdk
 from stacks.acknowledge import acknowledge
 from stacks.config import DeployConfig, load_config
 from stacks.data_stack import DataStack
+from stacks.learning_stack import LearningStack
 from stacks.model_stack import ModelStack
 from stacks.pipeline_stack import PipelineStack
 from stacks.web_stack import WebStack
@@ -23,7 +24,10 @@ def build(app: cdk.App, config: DeployConfig) -> None:
     pipeline = PipelineStack(
         app, f"{prefix}-pipeline", config, env=target, buckets=data.buckets, table=data.table, alerts=data.alerts
     )
-    stacks: list[cdk.Stack] = [data, pipeline]
+    learning = LearningStack(
+        app, f"{prefix}-learning", config, env=target, buckets=data.buckets, topic=data.alerts.topic
+    )
+    stacks: list[cdk.Stack] = [data, pipeline, learning]
     if config.endpoints:  # CloudFormation takes no stack without a resource
         results, topic = data.buckets.results, data.alerts.topic
         model = ModelStack(app, f"{prefix}-model", config, env=target, results=results, topic=topic)

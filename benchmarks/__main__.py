@@ -64,9 +64,10 @@ def measure_servers(quick: bool) -> Part:
 
 
 def measure_volume(quick: bool) -> Part:
-    """What an image costs in runs of any size."""
+    """How soon an upload has its row, and what an image costs in runs of any size."""
     with pipeline.local_aws() as bench:
-        figures = list(volume.measure(bench, [2_000] if quick else [10_000, 100_000], 1 if quick else 3))
+        figures = [volume.measure_upload(bench, 3 if quick else 20)]
+        figures += volume.measure(bench, [2_000] if quick else [10_000, 100_000], 1 if quick else 3)
     return Part(_today(), report.machine(), figures)
 
 

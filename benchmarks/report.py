@@ -34,8 +34,9 @@ a request is counted on both sides.
 _VOLUME = """\
 ## Runs of any size
 
-CPU time as above, and the most memory that any of the pipeline's processes, its Lambda workers, held at once. Every run
-is reconciled: each image has its row as often as it is listed.
+The first figure is time, from an upload's end to the moment at which its row is listed, with the window in which
+uploads are gathered at 0. The others are CPU time as above, and the most memory that any of the pipeline's processes,
+its Lambda workers, held at once. Every run is reconciled: each image has its row as often as it is listed.
 """
 
 _COST = """\
@@ -163,7 +164,8 @@ def _starts(part: Part) -> str:
 
 
 def _measured(part: Part) -> str:
-    return f"Measured on {part.date}: {part.machine}; median of {len(part.figures[0].pairs)}.\n"
+    numbers = " or ".join(map(str, sorted({len(one.pairs) for one in part.figures})))
+    return f"Measured on {part.date}: {part.machine}; median of {numbers}.\n"
 
 
 def machine() -> str:

@@ -1,4 +1,4 @@
-"""Runs of one, ten and a hundred thousand images: CPU time an image, and memory of the pipeline's own processes.
+"""Runs of one image, and of one, ten and a hundred thousand: the time to a row; CPU time and memory.
 
 The images of a run are listed in a manifest, which names each of a thousand objects as often as it takes. What counts
 is as in `benchmarks.pipeline`; of memory, what the Lambda workers hold at most, each by itself: the emulator keeps all
@@ -11,11 +11,12 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 from benchmarks.figures import Figure, alternate
-from benchmarks.pipeline import POLL_SECONDS, Bench, upload
+from benchmarks.pipeline import POLL_SECONDS, Bench, pictures, upload
 from cli import runs
 from cli.deployment import Deployment
 
@@ -44,6 +45,56 @@ def measure(bench: Bench, volumes: list[int], repeats: int) -> Iterator[Figure]:
             details={f"MiB of the largest worker, {few:.0f} with {SMALLEST:,} images;": many, "memory": many / few},
             limits={"memory": 1.25},
         )
+
+
+def measure_upload(bench: Bench, repeats: int) -> Figure:
+    """How long an upload takes to have its row, where StartRun waits for no others; one that does not count is first.
+
+    Raises:
+        TimeoutError: a row did not come.
+    """
+    deployment = bench.deployment
+    (mapping,) = deployment.functions.list_event_source_mappings(FunctionName=f"ics-{deployment.name}-start-run")[
+        "EventSourceMappings"
+    ]
+    window = "MaximumBatchingWindowInSeconds"
+    deployment.functions.update_event_source_mapping(UUID=mapping["UUID"], **{window: 0})
+    try:
+        taken = [_seconds_to_row(deployment, content) for content in pictures(repeats + 1)][1:]
+    finally:
+        deployment.functions.update_event_source_mapping(UUID=mapping["UUID"], **{window: mapping[window]})
+    return Figure(
+        name="an upload, to its row, one at a time",
+        other="three seconds",
+        unit="s",
+        goal=1.0,
+        to_reach=False,
+        pairs=[(3.0, seconds) for seconds in taken],
+    )
+
+
+def _seconds_to_row(deployment: Deployment, content: bytes) -> float:
+    """From the upload's end to the moment at which its row is listed."""
+    before = _event_rows(deployment)
+    key = f"incoming/bench/{runs.new_run('upload')}.png"
+    deployment.s3.put_object(Bucket=deployment.images_bucket, Key=key, Body=content)
+    started = time.monotonic()
+    while not _event_rows(deployment) - before:
+        if time.monotonic() > started + 60:
+            raise TimeoutError(f"{key} has no row after a minute")
+        time.sleep(0.02)
+    return time.monotonic() - started
+
+
+def _event_rows(deployment: Deployment) -> set[str]:
+    """The row files of runs that uploads began, of today and, around midnight, yesterday."""
+    found = set()
+    for back in (0, 1):
+        day = f"{datetime.now(UTC) - timedelta(days=back):%Y-%m-%d}"
+        prefix = f"results/model=digits/dt={day}/run=event-"
+        listed = deployment.s3.list_objects_v2(Bucket=deployment.results_bucket, Prefix=prefix)
+        found |= {item["Key"] for item in listed.get("Contents", ())}
+    return found
 
 
 def run_manifest(deployment: Deployment, images: int) -> str:

@@ -25,7 +25,7 @@ from stacks.config import ConfigError, DeployConfig, load_config
 
 PYTHON = (3, 11)
 NODE = 20
-STACKS = ("data", "model", "pipeline")
+STACKS = ("data", "model", "pipeline", "learning")
 
 
 @dataclass(frozen=True)

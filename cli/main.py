@@ -3,6 +3,8 @@
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cli import (
+    accuracy,
+    accuracy_command,
     environment_commands,
     export_command,
     model_commands,
@@ -38,6 +40,7 @@ COMMANDS = (
     quarantine_commands,
     training_commands,
     web_commands,
+    accuracy_command,
 )
 """The modules whose commands `app` holds: to import them is to add them."""
 
@@ -56,6 +59,7 @@ def main() -> None:
         ConfigError,
         InvalidArtifact,
         quarantine.QuarantineError,
+        accuracy.EvaluationError,
     ) as error:
         show.problem(str(error))
     except (RequestError, InvalidLabels, InvalidPrices, InvalidDefinition) as error:

@@ -1,7 +1,10 @@
 """`ics plan`: what a run will need and cost on AWS, before it is started."""
 
+import math
 import tomllib
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,9 +24,14 @@ from ics.forecast import Forecast, forecast, naive
 from ics.manifests import parse_manifest
 from ics.prices import Prices, prices_from
 from ics.request import MANIFEST_ENDINGS, split_uri
+from ics.shards import is_shard, picture_of
+from ics.tar import BrokenArchive, entries
 from ics.work import Load, Times
 
 PRICES = Path(__file__).with_name("prices.toml")
+
+HEADERS = 128 * 1024
+"""Bytes of a shard that are read at once: headers of small images lie close together."""
 
 SHARD = 1_000
 """Images of a .tar shard, where `--shards` counts with them."""
@@ -71,7 +79,7 @@ def plan(
 ) -> None:
     """Predict what a run needs and costs on AWS: batches, history, state, time, dollars. Nothing is started.
 
-    Counted with the environment's own templates and a price list. A source is listed, not read.
+    Counted with the environment's own templates and a price list. A source is listed; of shards the headers are read.
 
     Example: `ics plan --images 1000000 --batch 1000`
     """
@@ -124,18 +132,21 @@ def _load_of(source: str, made: Synthesized, batch: int, size: int, env: str) ->
     Raises:
         SourceNotFound, SourceForbidden, EmptySource, InvalidManifest, InvalidRequest, RunTooLarge: as PlanRun does.
     """
-    cutter = BatchCutter(batch, int(made.settings["BATCH_SOURCE_BYTES"]))
+    cutter, in_shards, objects = BatchCutter(batch, int(made.settings["BATCH_SOURCE_BYTES"])), Counter[str](), 0
     manifest = source.startswith("s3://") and source.lower().endswith(MANIFEST_ENDINGS)
     for ref, content in _images(source, env, manifest=manifest):
         cutter.add(ref, content)
+        if ref.member:
+            in_shards[ref.key] += 1
+        else:
+            objects += 1
     if not cutter.images:
         raise EmptySource(f"{source} holds no image")
-    count = cutter.images
-    listed = 0 if manifest else count
+    listed = 0 if manifest else objects + len(in_shards)
     return Load(
-        images=count,
+        images=cutter.images,
         batches=len(cutter.spans()),
-        objects=count,
+        objects=objects + sum(math.ceil(members / batch) for members in in_shards.values()),  # of a batch and a shard
         image_bytes=size,
         listed=listed,
         manifest=manifest,
@@ -155,16 +166,43 @@ def _images(source: str, env: str, *, manifest: bool) -> Sized:
         raise InvalidRequest(str(error)) from error
     s3 = connect(env, state()).s3
     try:
-        if manifest:
-            yield from parse_manifest(key, s3.get_object(Bucket=bucket, Key=key)["Body"].iter_chunks(1024 * 1024))
-            return
-        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key):
-            for item in page.get("Contents", ()):
-                if not item["Key"].endswith("/"):
-                    yield ImageRef(bucket, item["Key"], item["ETag"].strip('"')), int(item["Size"])
+        for ref, size in _listed(s3, bucket, key, manifest=manifest):
+            if is_shard(ref.key):
+                yield from _members(s3, ref)
+            else:
+                yield ref, size
     except ClientError as error:
         missing = error.response["Error"]["Code"] in ("NoSuchBucket", "NoSuchKey", "404")
         raise (SourceNotFound if missing else SourceForbidden)(f"{source}: {error}") from error
+
+
+def _listed(s3: Any, bucket: str, key: str, *, manifest: bool) -> Sized:
+    if manifest:
+        yield from parse_manifest(key, s3.get_object(Bucket=bucket, Key=key)["Body"].iter_chunks(1024 * 1024))
+        return
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key):
+        for item in page.get("Contents", ()):
+            if not item["Key"].endswith("/"):
+                yield ImageRef(bucket, item["Key"], item["ETag"].strip('"')), int(item["Size"])
+
+
+def _members(s3: Any, shard: ImageRef) -> Sized:
+    """The images in a shard, by its members' headers; one that is broken counts as far as it can be read."""
+    total = int(s3.head_object(Bucket=shard.bucket, Key=shard.key)["ContentLength"])
+    start, held = 0, b""
+
+    def read(offset: int, length: int) -> bytes:
+        nonlocal start, held
+        if not start <= offset <= offset + length <= start + len(held):
+            last = min(total, offset + max(length, HEADERS)) - 1
+            part = s3.get_object(Bucket=shard.bucket, Key=shard.key, Range=f"bytes={offset}-{last}")
+            start, held = offset, part["Body"].read()
+        return held[offset - start : offset - start + length]
+
+    with suppress(BrokenArchive):
+        for entry in entries(read, total):
+            if (image := picture_of(shard, entry, entry.size)) is not None:
+                yield image, entry.size
 
 
 def _sent_bytes(spec: InputSpec | None) -> int:

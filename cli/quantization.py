@@ -30,11 +30,12 @@ from rich.text import Text
 from cli import show
 from ics.artifact import ModelSpec, graph_version, spec_to_json
 from ics.errors import ImageError, InvalidArtifact
+from ics.measures import share
 from serving.model import Model, load_model
 from training.calibrate import probabilities
 from training.data import DataError, Skipped
 from training.evaluate import THRESHOLD, Evaluated, evaluate, measured, metrics
-from training.measures import as_text, figures, share
+from training.measures import as_text, figures
 from training.samples import Sample, Samples
 
 KINDS = ("classification", "text")

@@ -5,7 +5,6 @@ manifest files"; "Guidelines and quotas" for what an image may be. A line an ima
 picture, or all have boxes.
 """
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ics.errors import InvalidLabels
+from ics.labels import Opinions, hear, label_from, parse_object, settle
 
 ATTRIBUTE = "ics-label"
 """What a line calls its label; its facts are beside it, as `ics-label-metadata`."""
@@ -25,12 +25,15 @@ _EDGES = ("left", "top", "width", "height")
 class Truth:
     """What a person says of an image: its label, and the boxes of what is on it, relative to the upright picture.
 
-    `image` is the image's `s3_uri` or `image_id`; a box is its label and left, top, width, height, from 0 to 1.
+    `image` is the image's `s3_uri` or `image_id`; a box is its label and left, top, width, height, from 0 to 1. An
+    empty label takes back what the same person said; `by` and `at` are as in `ics.labels.Label`.
     """
 
     image: str
     label: str
     boxes: tuple[tuple[str, float, float, float, float], ...] = ()
+    by: str = ""
+    at: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ class Picture:
 
 
 def parse_truths(lines: Iterable[bytes]) -> list[Truth]:
-    """A labels file, JSON Lines: `{"s3_uri" | "image_id", "label", "boxes"?}`; empty lines are passed over.
+    """A labels file as `ics.labels` describes it, boxes included; empty lines are passed over.
 
     Raises:
         InvalidLabels: names the line and what is wrong with it.
@@ -55,7 +58,7 @@ def parse_truths(lines: Iterable[bytes]) -> list[Truth]:
     for number, line in enumerate(lines, 1):
         if line.strip():
             try:
-                found.append(_truth(json.loads(line)))
+                found.append(_truth(parse_object(line)))
             except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
                 problem = f"{error} is missing" if isinstance(error, KeyError) else str(error)
                 raise InvalidLabels(number, problem) from error
@@ -63,14 +66,11 @@ def parse_truths(lines: Iterable[bytes]) -> list[Truth]:
 
 
 def _truth(fields: Mapping[str, Any]) -> Truth:
-    named = [name for name in ("s3_uri", "image_id") if name in fields]
-    unknown = fields.keys() - {"s3_uri", "image_id", "label", "boxes"}
-    if unknown or len(named) != 1:
-        raise ValueError(f"expected s3_uri or image_id, label, and maybe boxes; found {', '.join(sorted(fields))}")
-    boxes = fields.get("boxes", [])
-    if not isinstance(boxes, list):
-        raise TypeError("boxes is not a list")
-    return Truth(_text(fields, named[0]), _text(fields, "label"), tuple(_box(box) for box in boxes))
+    said = label_from(fields)
+    if said.label is not None and not said.label.strip():
+        raise ValueError("label is empty: nobody could learn from it")
+    boxes = tuple(_box(box) for box in fields.get("boxes", []))
+    return Truth(said.image_id or said.s3_uri, said.label or "", boxes, said.by, said.at)
 
 
 def _text(fields: Mapping[str, Any], name: str) -> str:
@@ -101,28 +101,32 @@ class Joined:
 def join(truths: Iterable[Truth], rows: Iterable[Mapping[str, Any]]) -> Joined:
     """Find each truth's row. Held out are images whose truths differ, that no row knows, or that failed.
 
-    An image that is said twice the same counts once.
+    Of one person the latest counts (`ics.labels`); an image that is said twice the same counts once.
     """
     by_name: dict[str, Mapping[str, Any]] = {}
     for row in rows:
         by_name[row["image_id"]] = by_name[row["s3_uri"]] = row
-    said: dict[str, list[Truth]] = defaultdict(list)
+    said: dict[str, Opinions[Truth]] = defaultdict(dict)
     held_out = []
     for truth in truths:
         if truth.image in by_name:
-            said[by_name[truth.image]["s3_uri"]].append(truth)
+            uri = by_name[truth.image]["s3_uri"]
+            meant = Truth(uri, truth.label, truth.boxes) if truth.label else None
+            hear(said[uri], truth.by, truth.at, [meant])
         else:
             held_out.append((truth.image, "no row of these runs is about it"))
     joined = []
-    for uri, ones in said.items():
-        row = by_name[uri]
-        if len({(one.label, one.boxes) for one in ones}) > 1:
-            labels = ", ".join(sorted({one.label for one in ones}))
+    for uri, opinions in said.items():
+        row, settled = by_name[uri], settle(opinions)
+        if settled.conflict:
+            labels = ", ".join(sorted({str(one and one.label) for _, one in settled.conflict}))
             held_out.append((uri, f"its labels differ: {labels}" if "," in labels else "its boxes differ"))
+        elif settled.label is None:
+            held_out.append((uri, "its label was taken back"))
         elif row["decision"] == "failed":
             held_out.append((uri, f"it failed: {row['reason']}"))
         else:
-            joined.append((row, ones[0]))
+            joined.append((row, settled.label))
     return Joined(joined, held_out)
 
 

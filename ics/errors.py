@@ -10,6 +10,8 @@ IcsError
 │   ├── InvalidManifest     a manifest's line cannot be understood; the message names the line
 │   ├── InvalidPolicy       the routing policy cannot be understood; the message names the key
 │   ├── RunTooLarge         more images than one run can hold
+│   ├── EvaluationTooLarge  more labels and predictions than one evaluation can hold
+│   ├── TooManyVersions     predictions of more versions of a model than one evaluation tells apart
 │   ├── RunNotFound         there is no run of this name to resume, or it was never planned
 │   ├── RunExpired          the run's working files, without which it cannot be resumed, are gone
 │   └── RunStillRunning     the run, or an earlier resume of it, has not ended
@@ -64,6 +66,7 @@ IcsError
 ├── InvalidLabels           a line of a file of truth labels cannot be understood; names the line
 ├── InvalidPrices           a price list lacks a price, or has one that is none
 ├── InvalidDefinition       a state machine's definition is not one whose cost `ics plan` can predict
+├── CountsMissing           a shard or a partition of an evaluation was not counted
 └── NotReconciled           planned differs from accepted + uncertain + flagged + failed
 """
 
@@ -110,6 +113,14 @@ class InvalidPolicy(RequestError):
 
 class RunTooLarge(RequestError):
     """More images than one run can hold."""
+
+
+class EvaluationTooLarge(RequestError):
+    """More labels and predictions than one evaluation can hold."""
+
+
+class TooManyVersions(RequestError):
+    """Predictions of more versions of a model than one evaluation tells apart."""
 
 
 class RunNotFound(RequestError):
@@ -370,6 +381,10 @@ class InvalidPrices(IcsError):
 
 class InvalidDefinition(IcsError):
     """A state machine's definition is not one whose cost can be predicted."""
+
+
+class CountsMissing(IcsError):
+    """A shard or a partition of an evaluation was not counted: figures of the others would be wrong."""
 
 
 class NotReconciled(IcsError):

@@ -14,6 +14,12 @@ Working bucket (expires in days):
     runs/<run>/attempts/<n>/execution.json          the execution that resumes the run for the n-th time
     runs/<run>/attempts/<n>/plan.jsonl              the batches it does again; beside it its staging/, predictions/
 
+    evaluations/<id>/files.jsonl                    the labels and predictions of an evaluation: a line a file
+    evaluations/<id>/shards.jsonl                   a line a child of its first Map: a range of these lines
+    evaluations/<id>/partitions.jsonl               a line a child of its other Maps
+    evaluations/<id>/<kind>/<partition>/<n>.jsonl   what shard n, or partition n, has for a partition
+    evaluations/<id>/counts/<n>.json                what a shard, or a partition, counted
+
     manifests/<run>.jsonl                           the uploads that a run of events is over: a line an image
 
 Results bucket (the record):
@@ -24,6 +30,9 @@ Results bucket (the record):
     evaluations/model=<m>/latest.json               the latest accuracy of a model
     runs/<run>/summary.json                         of a resume also under the name of its execution
     runs/<run>/contact-sheet.jpg                    the images that a person should see first, as pictures
+    labels/model=<m>/dt=<date>/<any name>.jsonl     truth labels, by people, the page or the command
+    evaluations/<id>/metrics.json                   the figures of an evaluation
+    evaluations/model=<m>/latest.json               those of a model's latest
     policy/policy.toml                              the routing policy, put there by people
     quarantine/<image id>.json                      an image in quarantine
     audit/quarantine/<image id>/<time>-released.json    who released it, when and why
@@ -97,7 +106,7 @@ def receipt(run: str, batch: int) -> str:
 
 def results(model: str, date: str, run: str) -> str:
     """The prefix under which a run's rows lie."""
-    return f"results/model={model}/dt={date}/run={run}/"
+    return f"{model_results(model)}dt={date}/run={run}/"
 
 
 def rows(batch: Batch) -> str:
@@ -154,6 +163,41 @@ def worst(run: str) -> str:
 def contact_sheet(run: str) -> str:
     """The same as pictures, on one sheet."""
     return f"runs/{run}/contact-sheet.jpg"
+
+
+def model_labels(model: str) -> str:
+    """The prefix under which a model's truth labels lie."""
+    return f"labels/model={model}/"
+
+
+def model_results(model: str) -> str:
+    """The prefix under which a model's rows lie."""
+    return f"results/model={model}/"
+
+
+def evaluation_file(evaluation: str, name: str) -> str:
+    """A working file of an evaluation: `files.jsonl`, `shards.jsonl`, `partitions.jsonl`."""
+    return f"evaluations/{evaluation}/{name}"
+
+
+def evaluation_parts(evaluation: str, kind: str, partition: int) -> str:
+    """The prefix under which lies what a partition of an evaluation gets of a kind."""
+    return f"evaluations/{evaluation}/{kind}/{partition}/"
+
+
+def evaluation_counts(evaluation: str) -> str:
+    """The prefix under which lies what the shards and partitions of an evaluation counted."""
+    return f"evaluations/{evaluation}/counts/"
+
+
+def metrics(evaluation: str) -> str:
+    """The figures of an evaluation."""
+    return f"evaluations/{evaluation}/metrics.json"
+
+
+def latest_metrics(model: str) -> str:
+    """The figures of a model's latest evaluation."""
+    return f"evaluations/model={model}/latest.json"
 
 
 def _attempt(run: str, attempt: int) -> str:

@@ -12,6 +12,7 @@ from stacks.run_alarms import RUNBOOKS as RUN_RUNBOOKS
 from stacks.upload_events import RUNBOOKS as UPLOAD_RUNBOOKS
 from stacks.upload_events import UploadEvents
 
+OF_OTHER_STACKS = ("alerts-undelivered", "mail-stuck", "evaluation-failed")
 DECISIONS = ("Accepted", "Uncertain", "Flagged", "Failed")
 
 
@@ -29,7 +30,7 @@ class Dashboard(Construct):
         uploads: UploadEvents | None,
     ) -> None:
         super().__init__(scope, construct_id)
-        names = [alarm_name(config, runbook) for runbook in (*RUN_RUNBOOKS, "alerts-undelivered", "mail-stuck")]
+        names = [alarm_name(config, runbook) for runbook in (*RUN_RUNBOOKS, *OF_OTHER_STACKS)]
         names += [alarm_name(config, "alerts-unread", queue) for queue in config.alert_queues]
         names += [alarm_name(config, runbook) for runbook in UPLOAD_RUNBOOKS if uploads is not None]
         for model, settings in config.endpoints.items():

@@ -5,8 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-BINS = 15
-"""Bins of equal width, 0 to 1, in which confidence and accuracy are compared."""
+from ics.measures import BINS
 
 
 def probabilities(logits: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:

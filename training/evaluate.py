@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from ics.contracts import Prediction
 from ics.errors import ImageError
+from ics.measures import wilson
 from ics.routing import DEFAULT_THRESHOLD
 from serving.model import Model
 from training.calibrate import expected_calibration_error, probabilities
 from training.data import Skipped
-from training.measures import Answers, wilson
+from training.measures import Answers
 from training.samples import Sample
 
 THRESHOLD = DEFAULT_THRESHOLD

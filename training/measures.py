@@ -17,17 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ics.artifact import Kind
+from ics.measures import BINS, distance, share
 from ics.routing import DEFAULT_THRESHOLD
-from training.calibrate import BINS, bin_of, expected_calibration_error
+from training.calibrate import bin_of, expected_calibration_error
 
 THRESHOLDS = (0.5, 0.8, 0.9, 0.95, 0.99)
 """Thresholds to compare with the one that is used."""
 
 RESAMPLES = 1000
 """Draws of the bootstrap."""
-
-Interval = tuple[float, float]
-"""The lower and the upper end, 95%."""
 
 
 def chosen_by(metric: str) -> str:
@@ -100,12 +98,6 @@ def figures(
     }
 
 
-def share(part: int, whole: int) -> dict[str, Any]:
-    """A share of pictures as JSON: `value`, `low` and `high` (None of none), and the counts."""
-    low, high = wilson(part, whole) if whole else (None, None)
-    return {"value": part / whole if whole else None, "low": low, "high": high, "of": whole, "count": part}
-
-
 def _with_interval(value: float, draws: Sequence[float] | NDArray[np.float64]) -> dict[str, float]:
     """The bootstrap's percentile interval (Efron 1979).
 
@@ -114,17 +106,6 @@ def _with_interval(value: float, draws: Sequence[float] | NDArray[np.float64]) -
     """
     low, high = np.nanpercentile(draws, [2.5, 97.5])
     return {"value": value, "low": min(value, float(low)), "high": max(value, float(high))}
-
-
-def wilson(part: int, whole: int) -> Interval:
-    """Wilson's score interval (1927) for a share: 95% of such intervals hold the true one; `whole` is at least 1."""
-    z = 1.959963984540054
-    value, weight = part / whole, z * z / whole
-    middle = value + weight / 2
-    reach = z * math.sqrt(value * (1 - value) / whole + weight / (4 * whole))
-    low, high = (middle - reach) / (1 + weight), (middle + reach) / (1 + weight)
-    # at the ends the bounds are 0 and 1, which rounding must not pass
-    return 0.0 if part == 0 else low, 1.0 if part == whole else high
 
 
 def resampled(count: int, seed: int, figure: Callable[[NDArray[np.float64]], float]) -> list[float]:
@@ -285,7 +266,7 @@ def _text_figures(answers: Answers, seed: int) -> dict[str, Any]:
         pairs: list[tuple[list[str], list[str]]] = [
             (parts(true), parts(said)) for true, said in zip(answers.true, answers.said, strict=True)
         ]
-        wrong = np.array([len(edits(true, said)) if true != said else 0 for true, said in pairs], np.float64)
+        wrong = np.array([distance(true, said) for true, said in pairs], np.float64)
         length = np.array([len(true) for true, _ in pairs], np.float64)
 
         def rate(weights: NDArray[np.float64], wrong=wrong, length=length) -> float:

@@ -18,6 +18,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from ics.artifact import Kind
+from ics.measures import wilson
 from ics.routing import DEFAULT_THRESHOLD
 from training.calibrate import expected_calibration_error
 from training.measures import (
@@ -27,7 +28,6 @@ from training.measures import (
     confusion,
     reliability,
     risk_coverage,
-    wilson,
 )
 
 INK, FAINT, GRID = "#1f2933", "#6b7785", "#e3e7eb"

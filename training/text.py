@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from ics.errors import ImageError, InvalidArtifact
 from ics.imaging import prepare
+from ics.measures import distance
 from serving.ctc import read_line
 from serving.language import PROPERTY, Language, Weights, weights_from_json
 from serving.model import decode, language_of, open_graph
@@ -45,7 +46,7 @@ from training.glyphs import (
 from training.language import learned
 from training.letters import load_tracks
 from training.lines import Ink, as_served, pictured, without_borders
-from training.measures import Answers, edits, figures
+from training.measures import Answers, figures
 from training.nets import LINE_NETS
 from training.recipe import Recipe, RecipeError
 from training.report import Report
@@ -432,7 +433,7 @@ def _stacked(pictures: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
 
 def character_error_rate(true: Sequence[str], said: Sequence[str]) -> float:
     """Edits over characters (CER), of all lines together."""
-    return sum(len(edits(one, other)) for one, other in zip(true, said, strict=True)) / sum(map(len, true))
+    return sum(distance(one, other) for one, other in zip(true, said, strict=True)) / sum(map(len, true))
 
 
 def report(graph: bytes, recipe: Recipe, data: TextData) -> Report:

@@ -6,11 +6,10 @@ from typing import Any
 from ics import paths
 from ics.batches import child_batches
 from ics.contracts import dump_line
-from ics.errors import InvalidRequest
 from ics.policy import parse_policy, policy_to_json
 from ics.request import parse_request, resumed_run
 from lambdas.budget import Budget
-from lambdas.plan_run.planning import write_plan
+from lambdas.plan_run.planning import skips_classified, write_plan
 from lambdas.plan_run.resuming import resume
 from lambdas.runtime import Context, log, settings
 from lambdas.s3 import read_results, write_working
@@ -27,13 +26,7 @@ def handler(event: Mapping[str, Any], context: Context) -> dict[str, Any]:
         return resume(resumed, event["execution"])
     request = parse_request(event["request"], models=config.models, default_model=config.default_model)
     model = config.models[request.model]
-    asked = request.skip_classified
-    skip = asked if asked is not None else config.skip_classified and bool(model.version)
-    if skip and not model.version:
-        raise InvalidRequest(
-            f"skip_classified with {request.model!r}: which version of Rekognition answers is known only afterwards; "
-            "start the run without it"
-        )
+    skip = skips_classified(request, model, default=config.skip_classified)
     policy = parse_policy(read_results(paths.POLICY) or b"").applied(
         request.model, requested=request.threshold, default=config.threshold
     )

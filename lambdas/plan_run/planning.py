@@ -1,13 +1,13 @@
-"""Plan a new run: its images, a line each, and its batches, ranges of those lines, as they stream in."""
+"""Plan a new run: its images, a line each, and its batches, ranges of those lines, as they stream in; what it skips."""
 
 import obstore
 
 from ics import paths
 from ics.batches import BatchCutter, batches_of, plan_lines
-from ics.errors import EmptySource
-from ics.request import Source
+from ics.errors import EmptySource, InvalidRequest
+from ics.request import RunRequest, Source
 from lambdas.budget import Budget
-from lambdas.runtime import settings, store
+from lambdas.runtime import ModelSettings, settings, store
 from lambdas.sources import describe, images_of
 
 
@@ -30,3 +30,19 @@ def write_plan(run: str, source: Source, batch_images: int, a_child: int, budget
     plan = plan_lines(batches_of(run, spans), a_child)
     obstore.put(working, paths.plan(run), b"".join(plan))
     return cutter.images, len(spans)
+
+
+def skips_classified(request: RunRequest, model: ModelSettings, *, default: bool) -> bool:
+    """Whether a run looks its images up in the ledger.
+
+    Raises:
+        InvalidRequest: the request wants it of a model whose version is known only afterwards.
+    """
+    if model.version:
+        return default if request.skip_classified is None else request.skip_classified
+    if request.skip_classified:
+        raise InvalidRequest(
+            f"skip_classified with {request.model!r}: which version of Rekognition answers is known only afterwards; "
+            "start the run without it"
+        )
+    return False

@@ -12,6 +12,8 @@ def test_a_run_is_reconciled_and_its_workers_are_measured(monkeypatch: pytest.Mo
     monkeypatch.setattr(volume, "OBJECTS", 20)
     monkeypatch.setattr(volume, "SMALLEST", 20)
     with pipeline.local_aws() as bench:
+        upload = volume.measure_upload(bench, 2)
+        assert [seconds > 0 for _, seconds in upload.pairs] == [True, True]
         (figure,) = volume.measure(bench, [40], 1)
         assert all(cost > 0 for cost in figure.pairs[0])
         assert 10 < next(iter(figure.details.values())) < 1000

@@ -83,10 +83,22 @@ def test_each_stack_and_endpoint_is_judged(clients: Clients) -> None:
         return "describe_stacks", {"Stacks": [{"StackName": "s", "CreationTime": 0, "StackStatus": status}]}
 
     client = clients(
-        {"cloudformation": [stack("UPDATE_COMPLETE"), stack("ROLLBACK_COMPLETE"), ("describe_stacks", "Missing")]}
+        {
+            "cloudformation": [
+                stack("UPDATE_COMPLETE"),
+                stack("ROLLBACK_COMPLETE"),
+                ("describe_stacks", "Missing"),
+                stack("CREATE_COMPLETE"),
+            ]
+        }
     )
     found = list(doctor.stacks(config(), client))
-    assert levels(found) == {"ics-dev-data": "ok", "ics-dev-model": "problem", "ics-dev-pipeline": "problem"}
+    assert levels(found) == {
+        "ics-dev-data": "ok",
+        "ics-dev-model": "problem",
+        "ics-dev-pipeline": "problem",
+        "ics-dev-learning": "ok",
+    }
     assert found[2].do == "make deploy ENV=dev"
     (check,) = doctor.endpoints(config(), clients({"sagemaker": [("describe_endpoint", "ValidationException")]}))
     assert (check.level, check.found) == ("problem", "not there")

@@ -202,7 +202,7 @@ def test_a_shell_completes_commands_environments_and_runs(shell: Shell, demonstr
     assert complete("ics runs --env st") == ["staging"]
     assert complete(f"ics stop {demonstrated[:-3]}") == [demonstrated]
     assert complete("ics stop cl", ICS_STATE=str(tmp_path)) == []
-    script = f'{shlex.quote(sys.executable)} -c "{START}" --show-completion bash'
+    script = f'{shlex.quote(sys.executable)} -c "{START}" --show-completion bash; true'  # bash must stay
     assert "_ICS_COMPLETE=complete_bash" in shell(script).stdout
 
 

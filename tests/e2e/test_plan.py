@@ -6,13 +6,22 @@ import sys
 import urllib.request
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 from cli.deployment import ROOT, Deployment
 from local.control import LocalAws
-from tests.e2e.harness import Ended, state_sizes
+from tests.e2e.harness import Ended, packed, state_sizes
 
-KINDS = {"s3:GetObject": "get", "s3:PutObject": "put", "s3:ListBucket": "list"}
-FUNCTIONS = ("PlanRun", "SerializeImageData", "ClassifyImage", "FilterLowConfidence", "SummarizeRun", "StateMachine")
+KINDS = {"s3:GetObject": "get", "s3:GetObjectVersion": "get", "s3:PutObject": "put", "s3:ListBucket": "list"}
+FUNCTIONS = (
+    "PlanRun",
+    "SerializeImageData",
+    "ClassifyImage",
+    "FilterLowConfidence",
+    "SummarizeRun",
+    "MakeContactSheet",
+    "StateMachine",
+)
 IMAGES = 250
 
 
@@ -29,6 +38,16 @@ def calls(aws: LocalAws) -> Counter[str]:
     return counted
 
 
+def plan(source: str, environment: dict[str, str]) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", "cli", "plan", source, "--json", "--env", "local"],
+        env=environment, capture_output=True, text=True, check=False, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
 def test_the_requests_and_batches_and_states_of_a_run_are_those_that_were_predicted(
     aws: LocalAws,
     deployment: Deployment,
@@ -40,17 +59,28 @@ def test_the_requests_and_batches_and_states_of_a_run_are_those_that_were_predic
     for number in range(IMAGES):
         key = put(f"{number:03}.png", digits[number])
     source = f"s3://{deployment.images_bucket}/{key.rpartition('/')[0]}/"
-    done = subprocess.run(
-        [sys.executable, "-m", "cli", "plan", source, "--json", "--env", "local"],
-        env=command_environment, capture_output=True, text=True, check=False, cwd=ROOT,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    predicted = json.loads(done.stdout)
+    predicted = plan(source, command_environment)
     before = calls(aws)
-    ended = finish({"prefix": source, "mode": "tolerant"})
+    # each image needs a person, so that the contact sheet is full, as is predicted
+    ended = finish({"prefix": source, "mode": "tolerant", "tolerated_percent": 100, "threshold": 1.0})
     made = calls(aws) - before
     # Each of at most three FilterLowConfidence at once reads the policy; PlanRun writes its copy.
     expected = {**predicted["s3"], "get": predicted["s3"]["get"] - 3, "put": predicted["s3"]["put"] - 1}
     assert made == expected
     assert (predicted["images"], predicted["batches"]) == (IMAGES, ended.summary["batches"])
     assert state_sizes(aws)[ended.execution["executionArn"]]["bytes"] <= predicted["largest_state_bytes"]
+
+
+def test_the_images_in_shards_are_counted(
+    deployment: Deployment,
+    command_environment: dict[str, str],
+    put: Callable[[str, bytes], str],
+    digits: list[bytes],
+) -> None:
+    for shard in range(2):
+        files = [(f"{number}.png", digits[number]) for number in range(120)]
+        key = put(f"{shard}.tar", packed([*files, ("labels.txt", b"7")])[: None if shard else -4096])  # one is cut
+    put("single.png", digits[0])
+    found = plan(f"s3://{deployment.images_bucket}/{key.rpartition('/')[0]}/", command_environment)
+    assert (found["images"], found["batches"]) == (241, 3)
+    assert found["s3"]["get"] < 60  # not one an image

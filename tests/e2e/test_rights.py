@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from cli import runs
+from cli import accuracy, runs
 from cli.deployment import Deployment
 from ics import paths
 from ics.contracts import Batch, ImageRef, dump_line, fields_of
@@ -47,7 +47,7 @@ def names(deployment: Deployment) -> dict[str, str]:
     )
     named = {
         re.split("[:/]", resource["PhysicalResourceId"])[-1]: rights_of("local").name(resource["LogicalResourceId"])
-        for stack in ("data", "model", "pipeline", "web")
+        for stack in ("data", "model", "pipeline", "learning", "web")
         for resource in cloudformation.describe_stack_resources(StackName=f"ics-local-{stack}")["StackResources"]
         if resource["ResourceType"] in kinds
     }
@@ -126,6 +126,22 @@ def everything(aws: LocalAws, deployment: Deployment, finish: Callable[..., Ende
     _upload_in_parts(bucket, folder, put, finish, digits)
     _lose_a_batch(deployment, odd[1])
     _ask_the_api(aws, deployment, digits)
+    _evaluate(deployment, put, refused.run)
+
+
+def _evaluate(deployment: Deployment, put: Put, run: str) -> None:
+    """An evaluation of a model's own labels and rows, and one of a file beside the images."""
+    (row, *_) = runs.rows(deployment, runs.summary(deployment, run) or {})
+    place = f"{paths.model_labels('digits')}dt=2026-01-31/rights-{time.time_ns()}.jsonl"
+    labels = [{"image_id": row["image_id"], "label": "1"}, {"s3_uri": row["s3_uri"], "label": "1"}]
+    deployment.s3.put_object(Bucket=deployment.results_bucket, Key=place, Body=b"".join(map(dump_line, labels)))
+    try:
+        pairs = put("pairs.jsonl", b'{"truth": "7", "label": "7"}')
+        for request in ({"model": "digits"}, {"pairs": pairs}):
+            for _ in accuracy.follow(deployment, accuracy.start(deployment, request)):
+                pass
+    finally:
+        deployment.s3.delete_object(Bucket=deployment.results_bucket, Key=place)
 
 
 def _tell_of_an_upload(deployment: Deployment, finish: Callable[..., Ended]) -> None:

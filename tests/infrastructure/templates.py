@@ -50,14 +50,14 @@ class Template:
 
 
 class Assembly:
-    """An environment's cloud assembly: its four templates and its assets."""
+    """An environment's cloud assembly: its templates and its assets."""
 
     def __init__(self, environment: str, folder: Path) -> None:
         self.environment = environment
         self.folder = folder
-        self.data, self.model, self.pipeline, self.web = (
+        self.data, self.model, self.pipeline, self.learning, self.web = (
             Template(json.loads((folder / f"ics-{environment}-{stack}.template.json").read_text()))
-            for stack in ("data", "model", "pipeline", "web")
+            for stack in ("data", "model", "pipeline", "learning", "web")
         )
 
     def zip_of(self, function: dict[str, Any]) -> Path:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.infrastructure import test_alarms as alarms
 from tests.infrastructure import test_data_stack as data
+from tests.infrastructure import test_learning_stack as learning
 from tests.infrastructure import test_model_stack as model
 from tests.infrastructure import test_pipeline_stack as pipeline
 
@@ -60,7 +61,7 @@ def without_tls(assembly, kind):
 
 
 def delete_alarm(assembly, name):
-    for template in (assembly.data, assembly.model, assembly.pipeline):
+    for template in (assembly.data, assembly.model, assembly.pipeline, assembly.learning):
         for logical_id, alarm in template.of("CloudWatch::Alarm").items():
             if alarm["AlarmName"].endswith(name):
                 del template.resources[logical_id]
@@ -275,13 +276,24 @@ MUTANTS = {
         ),
         pipeline.test_every_log_group_expires_and_execution_data_is_not_logged,
     ),
+    # the learning stack
+    "a function of an evaluation writes everywhere": (
+        lambda it: statement(it.learning, "s3:AbortMultipartUpload").update(Resource="*"),
+        learning.test_each_function_has_a_role_of_its_own_with_exactly_its_rights,
+    ),
+    "an evaluation that broke rings no alarm": (
+        lambda it: it.learning.one("Logs::MetricFilter").update(
+            FilterPattern='{ $.details.name = "EvaluationRefused" }'
+        ),
+        learning.test_only_what_is_no_fault_of_the_request_rings,
+    ),
     # alarms
     **{
         f"no alarm {name}": (
             lambda it, name=name: delete_alarm(it, name),
             alarms.test_every_alarm_is_there_and_tells_the_topic,
         )
-        for name in sorted(alarms.OF_RUNS | alarms.OF_AN_ENDPOINT | alarms.OF_A_QUEUE)
+        for name in sorted(alarms.OF_RUNS | alarms.OF_LEARNING | alarms.OF_AN_ENDPOINT | alarms.OF_A_QUEUE)
     },
     "an alarm tells nobody": (
         lambda it: first(it.model, "CloudWatch::Alarm").update(AlarmActions=[]),

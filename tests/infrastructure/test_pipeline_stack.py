@@ -191,8 +191,9 @@ def places(assembly):
         words[logical_id] = queue["QueueName"].removeprefix(f"ics-{assembly.environment}-")
     for logical_id, function in assembly.pipeline.of("Lambda::Function").items():
         words[logical_id] = function["FunctionName"]
-    for logical_id, group in assembly.pipeline.of("Logs::LogGroup").items():
-        words[logical_id] = group["LogGroupName"]
+    for template in (assembly.pipeline, assembly.learning):
+        for logical_id, group in template.of("Logs::LogGroup").items():
+            words[logical_id] = group["LogGroupName"]
 
     def named(value):
         if isinstance(value, str):
@@ -277,7 +278,7 @@ def test_each_function_has_a_role_of_its_own_with_exactly_its_rights(assembly, p
 
 
 def test_no_policy_allows_a_wildcard_action_and_few_a_wildcard_resource(assembly):
-    for template in (assembly.data, assembly.model, assembly.pipeline):
+    for template in (assembly.data, assembly.model, assembly.pipeline, assembly.learning):
         for logical_id, statement in template.statements():
             if statement["Effect"] == "Deny" or template.resources[logical_id]["Type"] == "AWS::KMS::Key":
                 continue  # a key's policy must let the account manage it, or nobody can: KMS Developer Guide
@@ -441,7 +442,8 @@ def test_without_an_endpoint_nothing_may_invoke_one_and_no_stack_makes_any(tmp_p
     assert template["Outputs"]["Endpoints"]["Value"] == "none"
     app = cdk.App(context=CONTEXT)
     build(app, without)
-    assert [stack.stack_name for stack in app.node.children] == ["ics-local-data", "ics-local-pipeline"]
+    names = [stack.stack_name for stack in app.node.children]
+    assert names == ["ics-local-data", "ics-local-pipeline", "ics-local-learning"]
 
 
 VERSION = "arn:aws:rekognition:us-east-1:111122223333:project/shoes/version/shoes.2026/1700000000000"

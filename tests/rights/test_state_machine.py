@@ -1,4 +1,4 @@
-"""All that the state machine's definition names may be called by its role, in every environment."""
+"""All that the state machines' definitions name may be called by their roles, in every environment."""
 
 import json
 import re
@@ -12,13 +12,19 @@ from stacks.config import load_config
 from tests.rights.policies import ENVIRONMENTS, Call, Rights, rights_of
 from tests.rights.unused import reason
 
-WHO = "classify-images"
+MACHINES = ("classify-images", "evaluate")
 INVOKE = "lambda:InvokeFunction"
 
 
 def needs(rights: Rights) -> Iterator[Call]:
-    """What the definition's states call. Refuses an integration that it does not know."""
-    ((logical_id, machine),) = rights.of("AWS::StepFunctions::StateMachine").items()
+    """What the definitions' states call. Refuses an integration that it does not know."""
+    for logical_id, machine in rights.of("AWS::StepFunctions::StateMachine").items():
+        who = machine["StateMachineName"].removeprefix(f"ics-{rights.environment}-")
+        assert who in MACHINES
+        yield from _needs(rights, who, logical_id, machine)
+
+
+def _needs(rights: Rights, who: str, logical_id: str, machine: dict[str, Any]) -> Iterator[Call]:
     text = re.sub(
         r"\$\{(\w+)\}",
         lambda match: rights.resolve(machine["DefinitionSubstitutions"][match[1]]),
@@ -29,17 +35,17 @@ def needs(rights: Rights) -> Iterator[Call]:
         match state.get("Resource"):
             case "arn:aws:states:::lambda:invoke" if "FunctionName.$" in parameters:
                 assert parameters["FunctionName.$"] == "$.classify"
-                yield from ((WHO, "lambda:InvokeFunction", arn) for arn in classifiers(rights))
+                yield from ((who, "lambda:InvokeFunction", arn) for arn in classifiers(rights))
             case "arn:aws:states:::lambda:invoke":
-                yield WHO, "lambda:InvokeFunction", parameters["FunctionName"]
+                yield who, "lambda:InvokeFunction", parameters["FunctionName"]
             case "arn:aws:states:::sns:publish":
-                yield from rights.implied((WHO, "sns:Publish", parameters["TopicArn"]))
+                yield from rights.implied((who, "sns:Publish", parameters["TopicArn"]))
             case unknown:
                 assert unknown is None, f"which rights does {unknown} need?"
         if "ItemReader" in state:
-            yield WHO, "s3:GetObject", _plan(rights, state["ItemReader"])
+            yield who, "s3:GetObject", _plan(rights, state["ItemReader"])
         if state.get("ItemProcessor", {}).get("ProcessorConfig", {}).get("Mode") == "DISTRIBUTED":
-            yield from _distributed(rights.arn(logical_id))
+            yield from _distributed(who, rights.arn(logical_id))
 
 
 def classifiers(rights: Rights) -> set[str]:
@@ -58,31 +64,40 @@ def _states(states: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from _states(state.get("ItemProcessor", {}).get("States", {}))
 
 
+PLANS = {  # by what the planning function calls it in its answer: who that is, and where it puts it
+    "plan": ("plan-run", paths.plan("any-run")),
+    "shards": ("plan-evaluation", paths.evaluation_file("any", "shards.jsonl")),
+    "parts": ("plan-evaluation", paths.evaluation_file("any", "partitions.jsonl")),
+}
+
+
 def _plan(rights: Rights, reader: dict[str, Any]) -> str:
-    """The object that the Map reads: where PlanRun, which says so in its answer, has put the plan."""
+    """The object that a Map reads: where the function that plans, which says so in its answer, has put the plan."""
     assert reader["Resource"] == "arn:aws:states:::s3:getObject"
-    assert reader["Parameters"] == {"Bucket.$": "$.plan.bucket", "Key.$": "$.plan.key"}
+    name = reader["Parameters"]["Key.$"].split(".")[1]
+    assert reader["Parameters"] == {"Bucket.$": f"$.{name}.bucket", "Key.$": f"$.{name}.key"}
+    planner, key = PLANS[name]
     functions = rights.of("AWS::Lambda::Function").values()
-    (plan_run,) = (one for one in functions if one["FunctionName"].endswith("-plan-run"))
-    bucket = rights.resolve(plan_run["Environment"]["Variables"]["WORKING_BUCKET"])
-    return f"arn:aws:s3:::{bucket}/{paths.plan('any-run')}"
+    (plan,) = (one for one in functions if one["FunctionName"].endswith(f"-{planner}"))
+    bucket = rights.resolve(plan["Environment"]["Variables"]["WORKING_BUCKET"])
+    return f"arn:aws:s3:::{bucket}/{key}"
 
 
-def _distributed(machine: str) -> Iterator[Call]:
+def _distributed(who: str, machine: str) -> Iterator[Call]:
     """Step Functions Developer Guide, "IAM policies for using Distributed Map state", redriving included.
 
     A child's ARN is the execution's with the Map run's label or its state's name in it.
     """
     execution = machine.replace(":stateMachine:", ":execution:")
-    yield WHO, "states:StartExecution", machine
+    yield who, "states:StartExecution", machine
     for one in (f"{execution}:any-run", f"{execution}/any-map:any-child"):
-        yield WHO, "states:DescribeExecution", one
-        yield WHO, "states:StopExecution", one
-    yield WHO, "states:RedriveExecution", f"{execution}/any-map:any-child"
+        yield who, "states:DescribeExecution", one
+        yield who, "states:StopExecution", one
+    yield who, "states:RedriveExecution", f"{execution}/any-map:any-child"
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_the_role_may_do_what_the_definition_does(environment: str) -> None:
+def test_the_roles_may_do_what_the_definitions_do(environment: str) -> None:
     rights = rights_of(environment)
     wanted = set(needs(rights))
     assert {"lambda:InvokeFunction", "sns:Publish", "kms:Decrypt", "s3:GetObject"} < {action for _, action, _ in wanted}
@@ -90,9 +105,9 @@ def test_the_role_may_do_what_the_definition_does(environment: str) -> None:
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_every_function_that_may_be_invoked_is_named_by_the_definition_or_by_plan_run(environment: str) -> None:
+def test_every_function_that_may_be_invoked_is_named_by_a_definition_or_by_plan_run(environment: str) -> None:
     rights = rights_of(environment)
-    granted = {resource for who, _, action, resource in rights.grants() if (who, action) == (WHO, INVOKE)}
+    granted = {resource for who, _, action, resource in rights.grants() if who in MACHINES and action == INVOKE}
     assert granted == {resource for _, action, resource in needs(rights) if action == INVOKE}
     fed = {mapping["FunctionName"]["Ref"] for mapping in rights.of("AWS::Lambda::EventSourceMapping").values()}
     assert granted == {rights.arn(one) for one in rights.of("AWS::Lambda::Function").keys() - fed}
@@ -102,7 +117,8 @@ def test_every_function_that_may_be_invoked_is_named_by_the_definition_or_by_pla
 def test_without_any_one_of_its_statements_it_may_not(environment: str) -> None:
     rights = rights_of(environment)
     wanted = set(needs(rights))
-    for number, statement in enumerate(rights.statements[WHO]):
-        if not any(rights.refusal(call, without=number) for call in wanted):
-            grants = [grant for who, one, *grant in rights.grants() if (who, one) == (WHO, number)]
-            assert all(reason(WHO, *grant) for grant in grants), statement
+    for machine in MACHINES:
+        for number, statement in enumerate(rights.statements[machine]):
+            if not any(rights.refusal(call, without=number) for call in wanted if call[0] == machine):
+                grants = [grant for who, one, *grant in rights.grants() if (who, one) == (machine, number)]
+                assert all(reason(machine, *grant) for grant in grants), statement

@@ -22,6 +22,7 @@ POLLER = "Lambda itself polls a function's queue as its role; the emulator hands
 DELETED = "an image that is deleted after it was read is told as missing, not as forbidden, when it is to be tagged"
 MISSING = "a file that is not there is told as missing, not as forbidden; what these functions read is there in any run"
 FIRST_TRY = "only a second try looks for predictions that may not be there; here the first one succeeds"
+MANY_FILES = "only where what follows tens of thousands of files turns out to be missing"
 OWN_REDRIVE = "granted with Stop and Describe; whoever redrives the run itself does so with rights of their own"
 
 BY_FORM = "by the form of an upload, which a browser sends to S3: the emulator's record does not look into forms"
@@ -44,9 +45,16 @@ UNUSED = (
     ("pace-mail", "sqs:[DGR]*", "*", POLLER),
     ("pace-mail", "sqs:ChangeMessageVisibility", "*", WAITING),
     ("pace-mail", "dynamodb:GetItem", "*", TWICE),
-    ("classify-images", "logs:*", "*", LOG_DELIVERY),
-    ("classify-images", "states:RedriveExecution", "*:execution:*:[*]", OWN_REDRIVE),
+    *(
+        row
+        for machine in ("classify-images", "evaluate")
+        for row in (
+            (machine, "logs:*", "*", LOG_DELIVERY),
+            (machine, "states:RedriveExecution", "*:execution:*:[*]", OWN_REDRIVE),
+        )
+    ),
     ("start-run", "sqs:*", "*:ics-*-uploads", POLLER),
+    ("plan-evaluation", "s3:AbortMultipartUpload", "*:::Working/evaluations/[*]", MANY_FILES),
     ("serialize-image-data", "s3:ListBucket", "*:::Working", MISSING),
     ("filter-low-confidence", "s3:ListBucket", "*:::Working", MISSING),
     ("filter-low-confidence", "s3:ListBucket", "*:::Images", DELETED),

@@ -86,3 +86,24 @@ def answers() -> list[bytes]:
     return [
         answer_line("ab", one) + answer_line("cd", other) for one, other in ((classified, boxed), (boxed, classified))
     ]
+
+
+def lines() -> list[bytes]:
+    """Truth labels, predictions and pairs, as JSON Lines; the first byte says which."""
+    name = {"image_id": "ab" * 32, "s3_uri": "s3://bucket/ключ é.png"}
+    labels = [
+        {"image_id": "ab" * 32, "label": "7", "by": "ada", "at": "2026-01-31T12:00:00.000Z"},
+        {"s3_uri": name["s3_uri"], "label": None, "by": "ada", "at": "2026-01-31T14:00:00+02:00", "boxes": []},
+        {"s3_uri": name["s3_uri"], "label": "кит é"},
+    ]
+    row = {"model_version": "0f", "decision": "accepted", "confidence": 0.5, "decided_at": "2026-01-31T12:00:00.000Z"}
+    rows = [
+        {**name, **row, "label": "7", "text": None},
+        {**name, **row, "label": "кит", "text": "кит"},
+        {**name, **row, "decision": "failed", "label": None, "confidence": None},
+    ]
+    pairs = [{"truth": "7", "label": "1", "confidence": 1}, {"truth": "7", "label": "7"}]
+    return [
+        kind + "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in some).encode()
+        for kind, some in ((b"l", labels), (b"p", rows), (b"t", pairs))
+    ]

@@ -44,8 +44,20 @@ RESUMES = 3
 LONGEST = 600
 """Seconds that an execution may take."""
 
+QUIET = 6
+"""Times, a quarter of a second apart, that no upload waits and no run runs, until none comes any more."""
+
 SHORT = ("throttle", "unavailable", "model_error", "nonsense")
-WRITES = ("/staging/", "/predictions/", "/batches/", "/results/", "/plan.jsonl", "/images.jsonl", "/summary.json")
+WRITES = (
+    "/staging/",
+    "/predictions/",
+    "/batches/",
+    "/results/",
+    "/plan.jsonl",
+    "/images.jsonl",
+    "/summary.json",
+    "/manifests/",
+)
 SAID = ("decision", "reason", "label", "confidence", "alternatives", "model_version", "threshold")
 
 
@@ -73,10 +85,20 @@ class Stage:
 
 
 def schedule(seed: int) -> list[Fault]:
-    """One to four faults of this seed, in the order of their time."""
+    """One to four faults of this seed, in the order of their time.
+
+    While images are dropped, events come twice and out of order instead of images going or the local AWS restarting,
+    under which nobody could say what was dropped.
+    """
     chance = random.Random(seed)
-    kinds = ("endpoint", "write", "kill worker", "kill server", "delete", "restart")
-    chosen = chance.choices(kinds, weights=(5, 4, 4, 2, 2, 2), k=chance.randint(1, 4))
+    kinds = (
+        "endpoint",
+        "write",
+        "kill worker",
+        "kill server",
+        *(("again",) if by_events(seed) else ("delete", "restart")),
+    )
+    chosen = chance.choices(kinds, weights=(5, 4, 4, 2, *((5,) if by_events(seed) else (2, 2))), k=chance.randint(1, 4))
     faults = [Fault(round(chance.uniform(0, 3), 2), kind, _arguments(kind, chance)) for kind in chosen]
     return sorted(faults, key=lambda fault: fault.at)
 
@@ -90,6 +112,8 @@ def _arguments(kind: str, chance: random.Random) -> Mapping[str, Any]:
             return {"kind": "unavailable", "containing": chance.choice(WRITES), "times": chance.choice((1, 2, 8, 60))}
         case "kill worker":
             return {"times": chance.randint(1, 6)}
+        case "again":
+            return {"seed": chance.random(), "events": chance.randint(1, 40)}
         case "delete":
             return {"images": chance.sample(range(IMAGES), chance.randint(1, 20))}
     return {}
@@ -100,11 +124,16 @@ def set_stage(state: Path, images: Sequence[bytes]) -> Stage:
     deploy.deploy(control.start(state), ROOT, lambda _: None)
     deployment = connect("local", state)
     run = runs.new_run("calm")
-    runs.start(deployment, run, {"prefix": _upload(deployment, run, images)})
+    runs.start(deployment, run, {"prefix": _upload(deployment, f"schedules/{run}/", images)})
     _wait(deployment, run)
     said = {_name(row): {key: row[key] for key in SAID} for row in _rows(deployment, run)}
     assert len(said) == IMAGES
     return Stage(state, deployment, images, said)
+
+
+def by_events(seed: int) -> bool:
+    """Whether the images of this seed are dropped under the upload prefix, each told of by an event, or more."""
+    return seed % 4 == 3
 
 
 def play(seed: int, stage: Stage) -> str:
@@ -113,33 +142,69 @@ def play(seed: int, stage: Stage) -> str:
     Raises:
         Broken: an image was lost or doubled, counts differ from rows, or a row says what a calm day does not.
     """
-    faults, deployment = schedule(seed), stage.deployment
+    faults, folder = schedule(seed), runs.new_run(f"seed{seed}")
     deleted = {f"{number:04d}.png" for fault in faults for number in fault.arguments.get("images", ())}
-    run = runs.new_run(f"seed{seed}")
-    prefix = _upload(deployment, run, stage.images)
-    runs.start(deployment, run, {"prefix": prefix})
     try:
-        with _meanwhile(faults, stage, prefix):
-            _wait(deployment, run)
+        if not by_events(seed):
+            prefix = _upload(stage.deployment, _under(seed, folder), stage.images)
+            runs.start(stage.deployment, folder, {"prefix": prefix})
+        with _meanwhile(faults, stage, _under(seed, folder)):
+            started = _dropped(stage, folder) if by_events(seed) else _awaited(stage, folder)
         for name in (ENDPOINT, "s3"):
-            _set_faults(deployment, name, [])
-        ends = [_ended(deployment, run)]
-        while not _done(deployment, run, deleted):
-            _check(len(ends) <= RESUMES, f"not finished after {RESUMES} resumes: {ends}")
-            again = runs.new_run("again")
-            planned = _planned(deployment, run)
-            runs.start(deployment, again, {"resume": run} if planned else {"prefix": prefix})
-            _wait(deployment, again)
-            ends.append(_ended(deployment, again))
-            run = run if planned else again
-        found = {_name(row): {key: row[key] for key in SAID} for row in _rows(deployment, run)}
+            _set_faults(stage.deployment, name, [])
+        ends = [_finished(stage.deployment, run, _under(seed, folder), deleted) for run in started]
+        rows = [row for _, run in ends for row in _rows(stage.deployment, run) if f"/{folder}/" in row["s3_uri"]]
+        _check(len({_name(row) for row in rows}) == len(rows), "more than one row for an image")
+        found = {_name(row): {key: row[key] for key in SAID} for row in rows}
         _check(found.keys() == stage.expected.keys(), f"lost or new: {found.keys() ^ stage.expected.keys()}")
         for name, said in found.items():
             right = said == stage.expected[name] or (said["reason"] == "ObjectNotFound" and name in deleted)
             _check(right, f"{name} is {said}, on a calm day {stage.expected[name]}")
     except Broken as error:
-        raise Broken(f"seed {seed}, {run}, {faults}: {error}") from error
-    return f"{', '.join(fault.kind for fault in faults)}: {', then '.join(ends)}"
+        raise Broken(f"seed {seed}, {folder}, {faults}: {error}") from error
+    return f"{', '.join(fault.kind for fault in faults)}: {'; '.join(end for end, _ in ends)}"
+
+
+def _under(seed: int, folder: str) -> str:
+    return f"{'incoming' if by_events(seed) else 'schedules'}/{folder}/"
+
+
+def _awaited(stage: Stage, run: str) -> list[str]:
+    """The run, once it has ended."""
+    _wait(stage.deployment, run)
+    return [run]
+
+
+def _dropped(stage: Stage, folder: str) -> list[str]:
+    """Drop the images under the upload prefix; the runs that began by themselves, once all is quiet."""
+    deployment, known = stage.deployment, set(runs.names(stage.deployment, 1000))
+    _upload(deployment, f"incoming/{folder}/", stage.images)
+    deadline, quiet = time.monotonic() + LONGEST, 0
+    while quiet < QUIET:
+        _check(time.monotonic() < deadline, f"uploads are still waiting after {LONGEST} s")
+        time.sleep(0.25)
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        waiting = deployment.sqs.get_queue_attributes(QueueUrl=deployment.upload_queue, AttributeNames=names)
+        running = deployment.states.list_executions(stateMachineArn=deployment.state_machine, statusFilter="RUNNING")
+        busy = any(map(int, waiting["Attributes"].values())) or running["executions"]
+        quiet = 0 if busy else quiet + 1
+    return [run for run in runs.names(deployment, 1000) if run not in known]
+
+
+def _finished(deployment: Deployment, run: str, folder: str, deleted: Collection[str]) -> tuple[str, str]:
+    """How a run ended, and how each that resumed it; and the run that has the rows."""
+    ends = [_ended(deployment, run)]
+    while not _done(deployment, run, deleted):
+        _check(len(ends) <= RESUMES, f"not finished after {RESUMES} resumes: {ends}")
+        again = runs.new_run("again")
+        planned = _planned(deployment, run)
+        prefix = f"s3://{deployment.images_bucket}/{folder}"
+        _check(planned or not run.startswith("event-"), f"the uploads of {run} were never planned: {ends}")
+        runs.start(deployment, again, {"resume": run} if planned else {"prefix": prefix})
+        _wait(deployment, again)
+        ends.append(_ended(deployment, again))
+        run = run if planned else again
+    return ", then ".join(ends), run
 
 
 def _done(deployment: Deployment, run: str, deleted: Collection[str]) -> bool:
@@ -151,7 +216,6 @@ def _done(deployment: Deployment, run: str, deleted: Collection[str]) -> bool:
     counted = {name: summary[name] for name in ("accepted", "uncertain", "flagged", "failed")}
     _check(counted == {name: decisions[name] for name in counted}, f"rows {dict(decisions)}, summary {counted}")
     _check(summary["planned"] == sum(counted.values()), f"{summary['planned']} planned, {counted}")
-    _check(len({row["s3_uri"] for row in rows}) == len(rows), "more than one row for an image")
     left = [row for row in rows if row["decision"] == "failed"]
     return all(row["reason"] == "ObjectNotFound" and _name(row) in deleted for row in left)
 
@@ -198,7 +262,7 @@ def _name(row: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def _meanwhile(faults: Sequence[Fault], stage: Stage, prefix: str) -> Iterator[None]:
+def _meanwhile(faults: Sequence[Fault], stage: Stage, folder: str) -> Iterator[None]:
     """Let the faults happen in the background, each at its time; all have happened when this ends."""
     began = time.monotonic()
     failed: list[str] = []
@@ -207,7 +271,7 @@ def _meanwhile(faults: Sequence[Fault], stage: Stage, prefix: str) -> Iterator[N
         for fault in faults:
             time.sleep(max(0.0, began + fault.at - time.monotonic()))
             try:
-                _happen(fault, stage, prefix)
+                _happen(fault, stage, folder)
             except Exception as error:
                 failed.append(f"{fault.kind}: {error!r}")
 
@@ -220,7 +284,7 @@ def _meanwhile(faults: Sequence[Fault], stage: Stage, prefix: str) -> Iterator[N
     _check(not failed, f"a fault could not be made: {failed}")
 
 
-def _happen(fault: Fault, stage: Stage, prefix: str) -> None:
+def _happen(fault: Fault, stage: Stage, folder: str) -> None:
     deployment = stage.deployment
     match fault.kind:
         case "endpoint":
@@ -234,12 +298,23 @@ def _happen(fault: Fault, stage: Stage, prefix: str) -> None:
             with suppress(ProcessLookupError):
                 os.kill(variant["pid"], signal.SIGKILL)
         case "delete":
-            bucket, _, folder = prefix.removeprefix("s3://").partition("/")
             for number in fault.arguments["images"]:
-                deployment.s3.delete_object(Bucket=bucket, Key=f"{folder}{number:04d}.png")
+                deployment.s3.delete_object(Bucket=deployment.images_bucket, Key=f"{folder}{number:04d}.png")
+        case "again":
+            _tell_again(deployment, folder, fault.arguments["events"], random.Random(fault.arguments["seed"]))
         case "restart":
             control.stop(stage.state)
             control.start(stage.state)
+
+
+def _tell_again(deployment: Deployment, folder: str, events: int, chance: random.Random) -> None:
+    """Send events of images that are there once more, in any order, as EventBridge may and SQS may."""
+    there = deployment.s3.list_object_versions(Bucket=deployment.images_bucket, Prefix=folder).get("Versions", ())
+    for one in chance.sample(there, min(events, len(there))):
+        told = {"key": one["Key"], "version-id": one["VersionId"], "etag": one["ETag"].strip('"'), "sequencer": "1"}
+        detail = {"bucket": {"name": deployment.images_bucket}, "object": told}
+        event = {"detail-type": "Object Created", "time": "2026-07-21T10:15:00Z", "detail": detail}
+        deployment.sqs.send_message(QueueUrl=deployment.upload_queue, MessageBody=json.dumps(event))
 
 
 def _kill_workers(deployment: Deployment, times: int) -> None:
@@ -268,9 +343,7 @@ def _about(deployment: Deployment, what: str) -> Any:
         return json.load(answer)
 
 
-def _upload(deployment: Deployment, run: str, images: Sequence[bytes]) -> str:
-    prefix = f"schedules/{run}/"
-
+def _upload(deployment: Deployment, prefix: str, images: Sequence[bytes]) -> str:
     def put(number: int) -> None:
         deployment.s3.put_object(
             Bucket=deployment.images_bucket, Key=f"{prefix}{number:04d}.png", Body=images[number % len(images)]

@@ -13,10 +13,13 @@ from dataclasses import dataclass
 
 from PIL import Image
 
+from ics.accuracy import Counts, counts_from_json
+from ics.accuracy_figures import figures
 from ics.artifact import InputSpec
-from ics.contracts import Prediction
+from ics.contracts import Prediction, dump_line
 from ics.errors import ImageError, InvalidAnswer, InvalidBody, InvalidManifest, InvalidRequest
 from ics.imaging import prepare, wire_format
+from ics.joining import Joining, lines_of, parse_pair, parse_prediction, parse_truth
 from ics.manifests import parse_manifest
 from ics.request import MAX_INLINE_IMAGES, MAX_KEY_BYTES, parse_request
 from ics.wire import JSON_LINES, answer_line, error_answer, parse_answer, request_line
@@ -119,10 +122,31 @@ def read_answer(body: bytes) -> str:
     return "read"
 
 
+def read_lines(body: bytes) -> str:
+    """Any lines become labels and predictions that can be counted and written, or are bad lines."""
+    counts, joining = Counts(), Joining()
+    parsers = {b"l": parse_truth, b"p": parse_prediction}
+    for number, line in enumerate(lines_of([body[1:]]), 1):
+        try:
+            if body[:1] in parsers:
+                record = parsers[body[:1]](line or b"")
+                (joining.label if body[:1] == b"l" else joining.prediction)(json.loads(dump_line(record)))
+            else:
+                label, row = parse_pair(line or b"", f"#{number}")
+                joining.label(label)
+                joining.prediction(row)
+        except (ValueError, TypeError, RecursionError) as error:
+            counts.bad_line("file", number, str(error)[:200])
+    counts.merge(joining.joined())
+    dump_line(figures(counts_from_json(json.loads(dump_line(counts.to_json()))), threshold=0.9))
+    return "bad line" if counts.bad_lines else "read"
+
+
 TARGETS = {
     "prepare": Target(prepare_image, corpus.images, 0.2),
     "manifest": Target(read_manifest, corpus.manifests, 0.2),
     "request": Target(read_request, corpus.requests, 0.2),
     "body": Target(read_body, corpus.bodies, 0.2),
-    "answer": Target(read_answer, corpus.answers, 0.2),
+    "answer": Target(read_answer, corpus.answers, 0.1),
+    "lines": Target(read_lines, corpus.lines, 0.1),
 }

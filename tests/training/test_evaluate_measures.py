@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ics import measures
+from ics.measures import wilson
 from training.measures import (
     Answers,
     as_text,
@@ -19,7 +21,6 @@ from training.measures import (
     figures,
     reliability,
     risk_coverage,
-    wilson,
 )
 
 LABELS = ("a", "b", "c", "d")
@@ -161,7 +162,7 @@ TEXTS = st.text("абв ", max_size=6)
 @given(TEXTS, TEXTS)
 def test_edits_are_a_shortest_way_from_one_text_to_the_other(true, said):
     found = edits(true, said)
-    assert len(found) == distance(true, said)
+    assert len(found) == distance(true, said) == measures.distance(true, said)
     assert all(one != other for one, other in found)
     # what is dropped and replaced was there; what is added and put instead is there now
     assert not [one for one in set(true) if sum(old == one for old, _ in found) > true.count(one)]
