@@ -188,7 +188,7 @@ function One({ item, image, error, retry, say, skip, undo, busy, first }: OnePro
     return true;
   });
   return (
-    <article class="one" aria-label={fileName(item.s3_uri)}>
+    <article class="one" data-image={item.image_id} aria-label={fileName(item.s3_uri)}>
       {error && !image ? (
         <Trouble error={error} retry={retry} />
       ) : (
