@@ -67,8 +67,10 @@ function Measured({ metrics, reload }: { metrics: Metrics; reload: () => void })
         {metrics.ece && <Of name="Calibration error" share={metrics.ece} />}
       </dl>
       {metrics.risk_coverage.length > 0 && <Threshold metrics={metrics} />}
-      {metrics.confusion && <Confusion confusion={metrics.confusion} />}
-      {metrics.classes && <Classes classes={metrics.classes} />}
+      <div class={`pair ${(metrics.confusion?.labels.length ?? 0) > 14 ? "broad" : ""}`}>
+        {metrics.confusion && <Confusion confusion={metrics.confusion} />}
+        {metrics.classes && <Classes classes={metrics.classes} />}
+      </div>
     </>
   );
 }
@@ -80,7 +82,7 @@ function Of({ name, share }: { name: string; share: Share }) {
 }
 
 function short(share: number | null): string {
-  return percent(share).replace(" %", "");
+  return percent(share).replace("%", "");
 }
 
 /** What a threshold does: a threshold between two cuts does what the next higher one does; above the last, nothing is accepted. */
@@ -143,16 +145,17 @@ function Threshold({ metrics }: { metrics: Metrics }) {
 }
 
 const WIDE = 480;
-const HIGH = 220;
-const LEFT = 46;
-const BOTTOM = 34;
+const HIGH = 250;
+const LEFT = 38;
+const TOP = 32;
+const BOTTOM = 42;
 
 /** The risk-coverage curve: the more is accepted, the more of it is wrong. */
 function Curve({ cuts, at }: { cuts: Cut[]; at: Cut }) {
   const points = cuts.filter((one) => one.accepted > 0).map(place);
   const most = Math.max(0.01, ...points.map(([, risk]) => risk)) * 1.1;
   const x = (coverage: number) => LEFT + coverage * (WIDE - LEFT - 12);
-  const y = (risk: number) => 10 + (1 - risk / most) * (HIGH - BOTTOM - 10);
+  const y = (risk: number) => TOP + (1 - risk / most) * (HIGH - BOTTOM - TOP);
   const line = points.map(([coverage, risk], number) => `${number ? "L" : "M"}${x(coverage)} ${y(risk)}`).join("");
   const [coverage, risk] = place(at);
   return (
@@ -168,8 +171,11 @@ function Curve({ cuts, at }: { cuts: Cut[]; at: Cut }) {
           </text>
         </g>
       ))}
-      <text x={(WIDE + LEFT) / 2} y={HIGH - 2} text-anchor="middle">
-        % accepted, and % of these wrong
+      <text x={WIDE - 12} y={HIGH - 2} text-anchor="end">
+        % accepted
+      </text>
+      <text x="0" y="12">
+        % of the accepted that are wrong
       </text>
       <path class="line" d={line} />
       <path class="guide" d={`M${x(coverage)} ${y(0)}V${y(risk)}H${LEFT}`} />
@@ -235,6 +241,7 @@ function Classes({ classes }: { classes: NonNullable<Metrics["classes"]> }) {
   return (
     <section aria-labelledby="classes">
       <h2 id="classes">By class</h2>
+      <p class="hint">Recall: of what is so, how much was found. Precision: of what was called so, how much is.</p>
       <div class="wide-table" tabIndex={0} role="region" aria-labelledby="classes">
         <table class="classes">
           <thead>
@@ -244,10 +251,10 @@ function Classes({ classes }: { classes: NonNullable<Metrics["classes"]> }) {
                 Images
               </th>
               <th scope="col" class="number">
-                Found (recall)
+                Recall
               </th>
               <th scope="col" class="number">
-                Right when said (precision)
+                Precision
               </th>
               <th scope="col" class="number">
                 F1

@@ -59,7 +59,7 @@ async function work(): Promise<void> {
 
 async function verdictOf(entry: Entry, picture: Blob): Promise<Verdict> {
   if (picture.size <= MOST_AT_ONCE) {
-    const query = { model: entry.model, name: entry.name.slice(0, 255) || null };
+    const query = { model: entry.model || null, name: entry.name.slice(0, 255) || null };
     return ask<Verdict>("/v1/classify", { method: "POST", query, body: picture });
   }
   if (picture.size > MOST) {
@@ -81,12 +81,12 @@ export function Classify() {
   const model = useModel();
   const { value: known } = useModels();
   const [source, setSource] = useState<Source>("files");
-  const take = (pictures: File[]) => model && classify(pictures, model);
+  const take = (pictures: File[]) => classify(pictures, model ?? ""); // while it is not known, the default one
   const picked = known?.items.find((one) => one.name === model);
   useEffect(() => {
     const pasted = (event: ClipboardEvent) => {
       const files = Array.from(event.clipboardData?.files ?? []);
-      if (files.length && model) classify(files, model);
+      if (files.length) classify(files, model ?? "");
     };
     document.addEventListener("paste", pasted);
     return () => document.removeEventListener("paste", pasted);
@@ -115,7 +115,7 @@ export function Classify() {
             ["camera", "Camera"],
           ]}
         />
-        {source === "files" && <Files onGive={take} disabled={!model} />}
+        {source === "files" && <Files onGive={take} />}
         {source === "draw" && <Draw onGive={take} />}
         {source === "camera" && <Camera onGive={take} />}
       </section>
@@ -139,7 +139,7 @@ export function Classify() {
   );
 }
 
-function Files({ onGive, disabled }: { onGive: (pictures: File[]) => void; disabled: boolean }) {
+function Files({ onGive }: { onGive: (pictures: File[]) => void }) {
   const [over, setOver] = useState(false);
   const input = useRef<HTMLInputElement>(null);
   const drop = (event: DragEvent) => {
@@ -163,7 +163,7 @@ function Files({ onGive, disabled }: { onGive: (pictures: File[]) => void; disab
     >
       <p>Drop pictures here, or paste them</p>
       <label class="button">
-        <input ref={input} class="unseen" type="file" multiple accept="image/*" disabled={disabled} onChange={choose} />
+        <input ref={input} class="unseen" type="file" multiple accept="image/*" onChange={choose} />
         Choose pictures
       </label>
       <p class="hint">JPEG, PNG, GIF, WebP, BMP or TIFF, up to 10 MB</p>
@@ -217,7 +217,7 @@ function Answer({ entry }: { entry: Entry }) {
         <header>
           <h3>{entry.name}</h3>
           <p class="hint figure">
-            {verdict?.model ?? entry.model} · {bytes(entry.size)}
+            {[verdict?.model ?? entry.model, bytes(entry.size)].filter(Boolean).join(" · ")}
           </p>
         </header>
         {verdict ? (

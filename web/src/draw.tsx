@@ -74,7 +74,7 @@ export function Draw({ onGive }: { onGive: (pictures: File[]) => void }) {
           Classify the drawing
         </button>
         <button type="button" class="quiet" disabled={!drawn} onClick={() => remove(1)}>
-          Undo a stroke
+          Undo
         </button>
         <button type="button" class="quiet" disabled={!drawn} onClick={() => remove(drawn)}>
           Clear

@@ -1,6 +1,6 @@
 // Parts that several views share: pictures with boxes, bars, decisions, and how loading, nothing and errors look.
 import type { ComponentChildren } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 import { chosen, useModel, useModels } from "./hooks";
 import type { Alternative, Box, Decision } from "./types";
 import { percent, told } from "./words";
@@ -48,9 +48,8 @@ interface PictureProps {
 
 /** A picture; its boxes lie over it to scale. What the browser cannot show is said. */
 export function Picture({ source, name, boxes = [], hidden }: PictureProps) {
-  const [broken, setBroken] = useState(false);
-  useEffect(() => setBroken(false), [source]);
-  if (!source || broken) {
+  const [broken, setBroken] = useState<string | null>(null);
+  if (!source || broken === source) {
     return (
       <div class="picture none">
         <span>{source ? "The browser cannot show this format" : (hidden ?? "No picture")}</span>
@@ -61,7 +60,7 @@ export function Picture({ source, name, boxes = [], hidden }: PictureProps) {
   return (
     <figure class="picture">
       <div class="frame">
-        <img src={source} alt={found ? `${name}: ${found}` : name} onError={() => setBroken(true)} />
+        <img src={source} alt={found ? `${name}: ${found}` : name} onError={() => setBroken(source)} />
         {boxes.map((box, place) => (
           <span
             key={place}

@@ -93,12 +93,13 @@ function sentence(text: string): string {
   return trimmed.charAt(0).toUpperCase() + trimmed.slice(1) + (/[.!?]$/.test(trimmed) ? "" : ".");
 }
 
-/** A share as people read it: 99.96 % is not 100 %. */
+/** A share as people read it: 99.96% is not 100%, nor is 0.01% nothing. */
 export function percent(share: number | null | undefined): string {
   if (share === null || share === undefined) return "–";
   const value = share * 100;
-  const shown = value > 99.9 && value < 100 ? 99.9 : value > 0 && value < 0.1 ? 0.1 : value;
-  return `${shown === 100 || shown === 0 ? shown.toFixed(0) : shown.toFixed(1)} %`;
+  if (value > 0 && value < 0.1) return "<0.1%";
+  const shown = value > 99.9 && value < 100 ? 99.9 : value;
+  return `${shown === 100 || shown === 0 ? shown.toFixed(0) : shown.toFixed(1)}%`;
 }
 
 export function count(number: number | null | undefined, one?: string, many?: string): string {
