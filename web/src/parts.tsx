@@ -52,7 +52,7 @@ export function Picture({ source, name, boxes = [], hidden }: PictureProps) {
   if (!source || broken === source) {
     return (
       <div class="picture none">
-        <span>{source ? "The browser cannot show this format" : (hidden ?? "No picture")}</span>
+        <span>{source ? "No preview" : (hidden ?? "No picture")}</span>
       </div>
     );
   }
