@@ -1,7 +1,7 @@
 """What a batch's filter tells the table: bounded, the same however often, and never what fails the batch."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -30,14 +30,14 @@ class Table:
 
 
 @pytest.fixture
-def items(monkeypatch: pytest.MonkeyPatch) -> Iterator[Table]:
+def items(monkeypatch: pytest.MonkeyPatch) -> Table:
     made = Table()
     monkeypatch.setattr(table, "write_many", made.write_many)
     monkeypatch.setattr(table, "insert_many", made.insert_many)
     told = dataclasses.replace(Settings(), images_bucket="images", upload_prefix="incoming/")
     monkeypatch.setattr(review_queue, "settings", lambda: told)
     monkeypatch.setattr("lambdas.runtime.settings", lambda: told)
-    yield made
+    return made
 
 
 def row(number: int, decision: str = "uncertain", key: str = "k") -> dict[str, Any]:
