@@ -8,7 +8,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/node_modules/.bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit e2e soak bench up down synth deploy lock format clean
+.PHONY: help demo test lint types unit e2e browser pictures soak bench up down synth deploy lock format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,7 +16,7 @@ help: ## Show this list
 demo: .venv/installed node_modules/installed ## Classify real handwritten digits on this machine, explained
 	@ICS_COMMAND=$(BIN)/ics $(BIN)/ics demo
 
-test: lint types .venv-checks/installed ## Check everything: style, types, unit, contract, infrastructure and end-to-end tests
+test: lint types .venv-checks/installed .venv/chromium ## Check everything: style, types, unit, contract, infrastructure and end-to-end tests
 	@$(BIN)/python -c "import torch" 2>/dev/null || echo "torch is not installed: the training tests are left out (pip install -r requirements-train.txt)"
 	@mkdir -p build
 	@echo "The end-to-end tests run beside the others; what they have to say is in build/e2e.log, and comes last"
@@ -37,6 +37,12 @@ unit: .venv/installed node_modules/installed ## Run the tests that need no local
 
 e2e: .venv/installed node_modules/installed ## Run the end-to-end tests
 	$(BIN)/pytest tests/e2e
+
+browser: .venv/installed node_modules/installed .venv/chromium ## Run the tests that drive the page with a real Chromium
+	$(BIN)/pytest tests/browser
+
+pictures: .venv/installed node_modules/installed .venv/chromium ## Take the pictures of the page anew: docs/pictures/
+	ICS_PICTURES=1 $(BIN)/pytest tests/browser/test_views.py
 
 soak: .venv/installed node_modules/installed ## BODIES mutated bodies for all that reads what strangers wrote and for a model server; SCHEDULES bad days
 	@mkdir -p build/soak
@@ -110,6 +116,14 @@ clean: ## Stop the local AWS, and remove all that these commands made
 	  $(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-peers/$$name && \
 	  $(BIN)/uv pip install --quiet --python .venv-peers/$$name/bin/python --require-hashes \
 	    -r benchmarks/peers/$$name.txt || exit 1; done
+	@touch $@
+
+# Playwright's own Chromium, else Debian's, wherever either can be had.
+.venv/chromium: .venv/installed
+	@echo "Installing Chromium for the tests of the page"
+	@$(BIN)/playwright install chromium >/dev/null 2>&1 || command -v chromium >/dev/null \
+	  || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; } \
+	  || { echo "No Chromium can be installed: put one into the PATH as chromium"; exit 1; }
 	@touch $@
 
 # The page: few tools of its own, and a stamp that is newer than all it is made of. `ics up` and `ics publish` ask for it.
