@@ -90,11 +90,11 @@ export function Trouble({
   retry?: () => void;
   children?: ComponentChildren;
 }) {
-  const { what, todo } = told(error);
+  const { what, advice } = told(error);
   return (
     <div class="trouble" role="alert">
       <p>
-        <strong>{what}</strong> {todo}
+        <strong>{what}</strong> {advice}
       </p>
       {retry && (
         <button type="button" class="quiet" onClick={retry}>

@@ -2,7 +2,7 @@
 import { Refusal } from "./api";
 import type { Alternative, Verdict } from "./types";
 
-const TODO: Record<string, string> = {
+const ADVICE: Record<string, string> = {
   NotAnImage: "Choose a JPEG, PNG, GIF, WebP, BMP or TIFF. The content counts, not the file's name.",
   UnsupportedFormat: "Save it as JPEG or PNG, and send it again.",
   EmptyObject: "The file is empty. Choose another.",
@@ -69,7 +69,7 @@ export function why(verdict: Verdict): string {
 export function said(reason: string): string {
   if (reason === "BelowThreshold") return "The model is not sure enough.";
   if (reason === "MarginTooSmall") return "The two best answers are too close.";
-  return REASONS[reason] ?? TODO[reason] ?? reason;
+  return REASONS[reason] ?? ADVICE[reason] ?? reason;
 }
 
 export function best(alternatives: Alternative[]): Alternative | undefined {
@@ -77,15 +77,15 @@ export function best(alternatives: Alternative[]): Alternative | undefined {
 }
 
 /** What went wrong, and what to do about it. */
-export function told(error: unknown): { what: string; todo: string } {
+export function told(error: unknown): { what: string; advice: string } {
   if (error instanceof Refusal) {
-    if (error.status === 429) return { what: "Too many requests at once.", todo: "Wait a few seconds, and try again." };
+    if (error.status === 429) return { what: "Too many requests at once.", advice: "Wait a few seconds, and try again." };
     return {
       what: sentence(error.message),
-      todo: TODO[error.kind] ?? (error.status >= 500 ? "Try again in a moment." : ""),
+      advice: ADVICE[error.kind] ?? (error.status >= 500 ? "Try again in a moment." : ""),
     };
   }
-  return { what: error instanceof Error ? sentence(error.message) : "Something went wrong.", todo: "" };
+  return { what: error instanceof Error ? sentence(error.message) : "Something went wrong.", advice: "" };
 }
 
 function sentence(text: string): string {
