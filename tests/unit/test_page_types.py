@@ -20,16 +20,12 @@ def typescript(schema: dict[str, Any]) -> str:
         return " | ".join(map(typescript, schema["anyOf"]))
     if "enum" in schema:
         return " | ".join(f'"{one}"' for one in schema["enum"])
-    match schema.get("type"):
-        case "array":
-            return f"{typescript(schema['items'])}[]"
-        case "integer" | "number":
-            return "number"
-        case "object":
-            inner = schema.get("additionalProperties")
-            return f"Record<string, {typescript(inner) if isinstance(inner, dict) else 'unknown'}>"
-        case kind:
-            return str(kind)
+    if schema["type"] == "array":
+        return f"{typescript(schema['items'])}[]"
+    if schema["type"] == "object":
+        inner = schema.get("additionalProperties")
+        return f"Record<string, {typescript(inner) if isinstance(inner, dict) else 'unknown'}>"
+    return {"integer": "number"}.get(schema["type"], str(schema["type"]))
 
 
 def test_the_pages_types_are_the_documents() -> None:

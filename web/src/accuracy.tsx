@@ -195,7 +195,7 @@ function Confusion({ confusion }: { confusion: { labels: string[]; counts: numbe
     <section aria-labelledby="confusion">
       <h2 id="confusion">What is taken for what</h2>
       <p class="hint">A row is what it is, a column what the model said.</p>
-      <div class="wide-table" tabIndex={0} role="region" aria-labelledby="confusion">
+      <div class="wide-table" tabIndex={0} role="region" aria-label="Confusion matrix">
         <table class="confusion">
           <thead>
             <tr>
@@ -242,7 +242,7 @@ function Classes({ classes }: { classes: NonNullable<Metrics["classes"]> }) {
     <section aria-labelledby="classes">
       <h2 id="classes">By class</h2>
       <p class="hint">Recall: of what is so, how much was found. Precision: of what was called so, how much is.</p>
-      <div class="wide-table" tabIndex={0} role="region" aria-labelledby="classes">
+      <div class="wide-table" tabIndex={0} role="region" aria-label="Table by class">
         <table class="classes">
           <thead>
             <tr>
