@@ -349,3 +349,31 @@ def test_the_page_is_small_and_its_policy_strict(api: Api) -> None:
     assert b"<style" not in page.content
     assert b" style=" not in page.content
     assert not re.findall(rb"<script(?![^>]*\ssrc=)", page.content)
+
+
+def test_light_and_dark_can_be_chosen_and_stay_so(person: Someone) -> None:
+    page = person("viewer").page
+
+    def paper() -> str:
+        return str(page.evaluate("getComputedStyle(document.documentElement).backgroundColor"))
+
+    light = paper()
+    page.locator(".who summary").click()
+    page.get_by_label("Colours").select_option("Dark")
+    assert paper() != light
+    page.reload()
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    assert paper() != light
+
+
+def test_without_an_answer_a_picture_can_be_sent_again(person: Someone, demo: Path) -> None:
+    someone = person("viewer")
+    page = someone.page
+    expect(page.get_by_role("option", name="digits", exact=True)).to_be_attached()
+    page.context.set_offline(True)
+    someone.give(demo / "digit-00-is-0.png")
+    assert "Is there a network?" in answer(someone, "digit-00-is-0.png")
+    page.context.set_offline(False)
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("article", name="digit-00-is-0.png")).to_have_attribute("data-state", "done")
+    someone.errors = [error for error in someone.errors if "ERR_INTERNET_DISCONNECTED" not in error]

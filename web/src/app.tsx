@@ -123,7 +123,8 @@ function Who({ name, role }: { name: string; role: Role | null }) {
       </summary>
       <div class="menu">
         <p>
-          {name}, <strong>{role ?? "without a role"}</strong>. {role ? MAY[role] : "Ask an administrator for a role."}
+          <strong>{name}</strong>
+          {role !== name && `, ${role ?? "without a role"}`}. {role ? MAY[role] : "Ask an administrator for a role."}
         </p>
         <Theme />
         <p>

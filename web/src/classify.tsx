@@ -14,6 +14,7 @@ interface Entry {
   name: string;
   size: number;
   model: string;
+  picture: File;
   url: string;
   state: "waits" | "sending" | "waiting" | "done" | "refused";
   verdict: Verdict | null;
@@ -24,7 +25,7 @@ interface Entry {
 const MOST_SHOWN = 60;
 const AT_ONCE = 3;
 const entries = store<Entry[]>([]);
-const queue: { entry: Entry; picture: Blob }[] = [];
+const queue: Entry[] = [];
 let asking = 0;
 let numbered = 0;
 
@@ -32,23 +33,34 @@ export function classify(pictures: File[], model: string): void {
   for (const picture of pictures) {
     const url = URL.createObjectURL(picture);
     const blank = { verdict: null, error: null, state: "waits" as const };
-    const entry: Entry = { id: ++numbered, name: picture.name, size: picture.size, model, url, ...blank };
-    queue.push({ entry, picture });
+    const entry: Entry = { id: ++numbered, name: picture.name, size: picture.size, model, picture, url, ...blank };
+    queue.push(entry);
     entries.set((before) => {
       for (const old of before.slice(MOST_SHOWN - 1)) URL.revokeObjectURL(old.url);
       return [entry, ...before].slice(0, MOST_SHOWN);
     });
   }
+  workMore();
+}
+
+/** Ask once more about a picture that was refused. */
+function retry(entry: Entry): void {
+  change(entry.id, { state: "waits", error: null });
+  queue.push(entry);
+  workMore();
+}
+
+function workMore(): void {
   while (asking < AT_ONCE && queue.length) void work();
 }
 
 async function work(): Promise<void> {
   asking++;
   for (let one = queue.shift(); one; one = queue.shift()) {
-    const { id } = one.entry;
+    const { id } = one;
     try {
       change(id, { state: "sending" });
-      const verdict = await verdictOf(one.entry, one.picture);
+      const verdict = await verdictOf(one);
       change(id, { state: "done", verdict });
     } catch (error) {
       change(id, { state: "refused", error });
@@ -57,7 +69,8 @@ async function work(): Promise<void> {
   asking--;
 }
 
-async function verdictOf(entry: Entry, picture: Blob): Promise<Verdict> {
+async function verdictOf(entry: Entry): Promise<Verdict> {
+  const { picture } = entry;
   if (picture.size <= MOST_AT_ONCE) {
     const query = { model: entry.model || null, name: entry.name.slice(0, 255) || null };
     return ask<Verdict>("/v1/classify", { method: "POST", query, body: picture });
@@ -223,7 +236,7 @@ function Answer({ entry }: { entry: Entry }) {
         {verdict ? (
           <Said verdict={verdict} />
         ) : entry.state === "refused" ? (
-          <Trouble error={entry.error} />
+          <Trouble error={entry.error} {...(mayPass(entry.error) ? { retry: () => retry(entry) } : {})} />
         ) : (
           <p class="loading">
             <span class="pulse" aria-hidden="true" />
@@ -233,6 +246,11 @@ function Answer({ entry }: { entry: Entry }) {
       </div>
     </article>
   );
+}
+
+/** Whether another try may end better: nothing answered, too many asked, or the model was busy. */
+function mayPass(error: unknown): boolean {
+  return error instanceof Refusal && (error.status === 0 || error.status === 429 || error.status >= 500);
 }
 
 /** What a model says of one picture. */
