@@ -95,7 +95,6 @@ def draw(someone: Person, _run: str) -> None:
     page.mouse.up()
     page.get_by_role("button", name="Classify the drawing").click()
     expect(page.get_by_role("article", name="drawing-1.png")).to_have_attribute("data-state", "done")
-    page.evaluate("scrollTo(0, 0)")
 
 
 def camera(someone: Person, _run: str) -> None:

@@ -94,7 +94,10 @@ export function Classify() {
   const model = useModel();
   const { value: known } = useModels();
   const [source, setSource] = useState<Source>("files");
-  const take = (pictures: File[]) => classify(pictures, model ?? ""); // while it is not known, the default one
+  const take = (pictures: File[]) => {
+    classify(pictures, model ?? ""); // while it is not known, the default one
+    if (source !== "camera") requestAnimationFrame(showAnswers);
+  };
   const picked = known?.items.find((one) => one.name === model);
   useEffect(() => {
     const pasted = (event: ClipboardEvent) => {
@@ -150,6 +153,14 @@ export function Classify() {
       </section>
     </div>
   );
+}
+
+/** On a small screen the answers lie below what was given: go there. */
+function showAnswers(): void {
+  const heading = document.getElementById("answers");
+  if (!heading || heading.getBoundingClientRect().top < window.innerHeight * 0.6) return;
+  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  heading.scrollIntoView({ block: "start", behavior: still ? "auto" : "smooth" });
 }
 
 function Files({ onGive }: { onGive: (pictures: File[]) => void }) {
