@@ -360,6 +360,7 @@ def test_light_and_dark_can_be_chosen_and_stay_so(person: Someone) -> None:
     light = paper()
     page.locator(".who summary").click()
     page.get_by_label("Colours").select_option("Dark")
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
     assert paper() != light
     page.reload()
     expect(page.get_by_role("heading", level=1)).to_be_visible()

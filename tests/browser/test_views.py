@@ -191,5 +191,5 @@ def save(page: Page, file: Path) -> None:
     """A picture of what is seen, in few colours: small enough for the repository."""
     picture = Image.open(io.BytesIO(page.screenshot(animations="disabled"))).convert("RGB")
     file.parent.mkdir(exist_ok=True)
-    picture.quantize(96, dither=Image.Dither.NONE).save(file, optimize=True)
+    picture.quantize(200, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(file, optimize=True)
     assert file.stat().st_size < MOST_BYTES, file

@@ -4,7 +4,7 @@ import { ask, MOST, MOST_AT_ONCE, Refusal, upload } from "./api";
 import { Camera } from "./camera";
 import { Draw } from "./draw";
 import { useModel, useModels } from "./hooks";
-import { Bars, Choice, Mark, ModelPicker, Picture, Trouble } from "./parts";
+import { Bars, Choice, Mark, ModelPicker, Picture, sized, Trouble } from "./parts";
 import { store, useStore } from "./store";
 import type { Alternative, Verdict } from "./types";
 import { best, bytes, count, percent, why } from "./words";
@@ -274,11 +274,11 @@ export function Said({ verdict }: { verdict: Verdict }) {
         {verdict.text !== null ? (
           <ReadText text={verdict.text} characters={alternatives} />
         ) : (
-          <p class={`said ${(label ?? "").length > 2 ? "word" : "sign"}`}>{label || "nothing"}</p>
+          <p class={`said ${label ? sized(label) : "word none"}`}>{label || "nothing"}</p>
         )}
         <div>
           <Mark decision={verdict.decision} />
-          <p class="sure figure">{percent(confidence)}</p>
+          {label && <p class="sure figure">{percent(confidence)}</p>}
         </div>
       </div>
       <p class="why">{why(verdict)}</p>

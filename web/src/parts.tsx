@@ -23,6 +23,12 @@ export function Mark({ decision }: { decision: Decision }) {
   );
 }
 
+/** How large an answer is set: a sign, a word, or a line. */
+export function sized(label: string): "sign" | "word" | "line" {
+  const length = [...label].length;
+  return length <= 2 ? "sign" : length <= 16 ? "word" : "line";
+}
+
 export function Bars({ items, highlight }: { items: Alternative[]; highlight?: string | null }) {
   return (
     <ol class="bars">

@@ -3,7 +3,7 @@
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { ask } from "./api";
 import { useLoaded, useModel } from "./hooks";
-import { Loading, Mark, ModelPicker, Nothing, Picture, Trouble } from "./parts";
+import { Loading, Mark, ModelPicker, Nothing, Picture, sized, Trouble } from "./parts";
 import type { Image, Reviews, Verdict, Waiting } from "./types";
 import { count, fileName, percent, why } from "./words";
 
@@ -210,10 +210,10 @@ function One({ item, image, error, retry, say, skip, undo, busy, first }: OnePro
           <h2>{fileName(item.s3_uri) || "A picture"}</h2>
         </header>
         <div class="verdict">
-          <p class={`said ${own.length > 12 ? "line" : own.length > 2 ? "word" : "sign"}`}>{own || "nothing"}</p>
+          <p class={`said ${own ? sized(own) : "word none"}`}>{own || "nothing"}</p>
           <div>
             <Mark decision={item.decision} />
-            <p class="sure figure">{percent(item.confidence)}</p>
+            {own && <p class="sure figure">{percent(item.confidence)}</p>}
           </div>
         </div>
         <p class="why">{verdict ? why(verdict) : ""}</p>
