@@ -49,15 +49,20 @@ export const expired = store(false);
 let config: Config = { environment: "", user_pool: "", client: "", sign_in: "" };
 let waiting: (() => void)[] = [];
 
-/** Read where to sign in, and take a token from the address (`#token=...`, as `ics open` gives it), or this tab's. */
+/**
+ * Read where to sign in, and take this tab's token; on one's own machine also that of the address (`#token=...`, as
+ * `ics open --role` gives it): elsewhere a link could sign people in as somebody whom they did not choose.
+ */
 export async function begin(): Promise<void> {
   config = await (await fetch("/config.json")).json();
   const given = new URLSearchParams(location.hash.replace(/^#\/?/, ""));
   const token = given.get("token");
   if (token) {
     history.replaceState(null, "", `${location.pathname}#/${given.get("view") ?? "classify"}`);
-    keep(token, null);
-    return;
+    if (config.environment === "local") {
+      keep(token, null);
+      return;
+    }
   }
   const kept = sessionStorage.getItem(KEPT);
   if (kept) {
@@ -100,6 +105,8 @@ export async function answerStep(step: Step, answer: string): Promise<Step | nul
 }
 
 export function signOut(): void {
+  const refresh = session.get()?.refresh;
+  if (refresh) ask("RevokeToken", { Token: refresh, ClientId: config.client }).catch(() => undefined);
   sessionStorage.removeItem(KEPT);
   session.set(null);
   expired.set(false);
