@@ -57,6 +57,7 @@ synth: .venv/installed node_modules/installed ## Synthesize the templates of ENV
 
 deploy: .venv/installed node_modules/installed ## Deploy ENV to AWS with your credentials (needs Docker for the serving image)
 	cdk deploy --all -c env=$(ENV) --output cdk.out.$(ENV)
+	@! grep -q '^\[web\]' environments/$(ENV).toml || $(BIN)/ics publish --env $(ENV)
 
 lock: .venv/installed ## Pin every dependency anew, with hashes
 	$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

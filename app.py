@@ -11,6 +11,7 @@ from stacks.data_stack import DataStack
 from stacks.learning_stack import LearningStack
 from stacks.model_stack import ModelStack
 from stacks.pipeline_stack import PipelineStack
+from stacks.web_stack import WebStack
 
 
 def build(app: cdk.App, config: DeployConfig) -> None:
@@ -32,6 +33,13 @@ def build(app: cdk.App, config: DeployConfig) -> None:
         model = ModelStack(app, f"{prefix}-model", config, env=target, results=results, topic=topic)
         pipeline.add_stack_dependency(model)  # a run needs its model's endpoint, which it knows by its computed name
         stacks.append(model)
+    if config.web is not None:
+        buckets, table, alerts = data.buckets, data.table, data.alerts
+        web = WebStack(
+            app, f"{prefix}-web", config, config.web, env=target, buckets=buckets, table=table, alerts=alerts
+        )
+        web.add_stack_dependency(pipeline)  # whose functions and state machine it knows by their computed names
+        stacks.append(web)
     for stack in stacks:
         acknowledge(stack, {"W3005": "the CDK says a dependency twice, by reference and DependsOn: no fault"})
 

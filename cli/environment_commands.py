@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli import dead_letters, show
+from cli import dead_letters, show, web
 from cli import doctor as examination
 from cli.deployment import LOCAL, ROOT, connect
 from cli.options import Env, Json, app, print_json, state
@@ -18,7 +18,8 @@ def up() -> None:
 
     Example: `ics up`
     """
-    show.out.print(f"ICS is up at {bring_up().endpoint_url}")
+    aws = bring_up()
+    show.out.print(f"ICS is up at {aws.endpoint_url}, its page at {aws.page_url}/", soft_wrap=True)
     show.out.print(f"Next: {show.COMMAND} classify PATH...   or   {show.COMMAND} demo", style="dim")
 
 
@@ -113,4 +114,6 @@ def bring_up() -> control.LocalAws:
     with show.err.status("Starting the local AWS") as spinner:
         aws = control.start(state())
         deploy.deploy(aws, ROOT, spinner.update)
+        deployment = connect(LOCAL, state())
+        web.publish(deployment, web.find(deployment, state()))
     return aws

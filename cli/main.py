@@ -20,6 +20,7 @@ from cli import (
     show,
     stopping,
     training_commands,
+    web_commands,
 )
 from cli.deployment import EnvironmentUnavailable
 from cli.options import app
@@ -39,6 +40,7 @@ COMMANDS = (
     quarantine_commands,
     training_commands,
     accuracy_command,
+    web_commands,
 )
 """The modules whose commands `app` holds: to import them is to add them."""
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import resuming, runs, show, stopping
+from cli import resuming, runs, show, stopping, web
 from cli.deployment import LOCAL, connect
 from cli.environment_commands import bring_up
 from cli.options import Env, Json, Model, Run, SkipClassified, app, env_option, print_json, state
@@ -142,7 +142,10 @@ def demo() -> None:
     from cli.demo import run_demo  # noqa: PLC0415 - scikit-learn takes a second to import
 
     bring_up()
-    raise typer.Exit(run_demo(state() / "demo", lambda folder: classify_paths([folder], {}, LOCAL, json_=False)))
+    status = run_demo(state() / "demo", lambda folder: classify_paths([folder], {}, LOCAL, json_=False))
+    page = web.find(connect(LOCAL, state()), state()).page
+    show.out.print(f"\n[bold]The page[/]: {page}", soft_wrap=True)
+    raise typer.Exit(status)
 
 
 def classify_paths(paths: list[Path], options: dict[str, Any], env: str, json_: bool) -> int:

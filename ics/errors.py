@@ -50,6 +50,19 @@ IcsError
 ├── StartFailed             Step Functions did not answer, after retries, or refused to start a run
 ├── NotPublished           SNS did not take a message
 ├── TableUnavailable        DynamoDB did not answer, after retries, or refused
+├── ApiError                a request to the HTTP API is refused; each has its HTTP status
+│   ├── BadRequest          400: the body is not what the route takes
+│   ├── PastTheFrontDoor    403: the request did not come through CloudFront
+│   ├── RoleNeeded          403: the caller's groups have no role that may do this
+│   ├── NoSuchRoute         404: nothing is there
+│   ├── NoSuchModel         404: the environment has no model of this name, or none for this
+│   ├── NoSuchImage         404: no image of this id is known
+│   ├── NotEvaluated        404: the model's accuracy was never measured
+│   ├── NoUploads           409: the environment classifies no uploads by itself
+│   ├── MethodNotAllowed    405: the route is there, but not for this method
+│   ├── BodyTooLarge        413: more bytes than the route takes
+│   └── InvalidParameter    422: a parameter, or a field of the body, is not what it may be
+├── FunctionFailed          another function did not answer, or ended with an error that is not of these
 ├── InvalidLabels           a line of a file of truth labels cannot be understood; names the line
 ├── InvalidPrices           a price list lacks a price, or has one that is none
 ├── InvalidDefinition       a state machine's definition is not one whose cost `ics plan` can predict
@@ -274,6 +287,84 @@ class NotPublished(IcsError):
 
 class TableUnavailable(IcsError):
     """DynamoDB did not answer, after retries, or refused."""
+
+
+class ApiError(IcsError):
+    """A request to the HTTP API is refused, with the HTTP status `status`."""
+
+    status = 400
+
+
+class BadRequest(ApiError):
+    """The body is not what the route takes."""
+
+
+class PastTheFrontDoor(ApiError):
+    """The request did not come through CloudFront."""
+
+    status = 403
+
+
+class RoleNeeded(ApiError):
+    """The caller is signed in, but is in no group that may do this."""
+
+    status = 403
+
+
+class NoSuchRoute(ApiError):
+    """Nothing is there."""
+
+    status = 404
+
+
+class NoSuchModel(ApiError):
+    """The environment has no model of this name, or none that does this."""
+
+    status = 404
+
+
+class NoSuchImage(ApiError):
+    """No image of this id is known."""
+
+    status = 404
+
+
+class NotEvaluated(ApiError):
+    """The model's accuracy was never measured."""
+
+    status = 404
+
+
+class MethodNotAllowed(ApiError):
+    """The route is there, but not for this method. `allowed` are those it is for."""
+
+    status = 405
+
+    def __init__(self, problem: str, allowed: str) -> None:
+        super().__init__(problem)
+        self.allowed = allowed
+
+
+class NoUploads(ApiError):
+    """The environment has no `[events]`: what is uploaded is not classified by itself."""
+
+    status = 409
+
+
+class BodyTooLarge(ApiError):
+    """More bytes than the route takes."""
+
+    status = 413
+
+
+class InvalidParameter(ApiError):
+    """A parameter, or a field of the body, is not what it may be."""
+
+    status = 422
+
+
+class FunctionFailed(IcsError):
+    """Another function did not answer, or ended with an error that has no name of ours."""
 
 
 class InvalidLabels(IcsError):

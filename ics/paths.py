@@ -25,6 +25,9 @@ Working bucket (expires in days):
 Results bucket (the record):
 
     results/model=<m>/dt=<start date>/run=<id>/batch-<n>.jsonl
+    results/model=<m>/dt=<date>/run=api/<image id>.jsonl    the row of an image that came by the HTTP API
+    labels/model=<m>/dt=<date>/<image id>-<time>-<hex>.jsonl    a truth label that came by the HTTP API
+    evaluations/model=<m>/latest.json               the latest accuracy of a model
     runs/<run>/summary.json                         of a resume also under the name of its execution
     runs/<run>/contact-sheet.jpg                    the images that a person should see first, as pictures
     labels/model=<m>/dt=<date>/<any name>.jsonl     truth labels, by people, the page or the command
@@ -114,6 +117,28 @@ def rows(batch: Batch) -> str:
 def summary(run: str) -> str:
     """A run's summary."""
     return f"runs/{run}/summary.json"
+
+
+API_IMAGES = "api/"
+"""Where, in the images bucket, the images lie that came by the HTTP API, each under a random name."""
+
+API_RUN = "api"
+"""What rows of images that came by the HTTP API say as their run."""
+
+
+def api_row(model: str, date: str, image_id: str) -> str:
+    """The row of an image that came by the HTTP API."""
+    return f"{results(model, date, API_RUN)}{image_id}.jsonl"
+
+
+def label(model: str, image_id: str, at: str, distinct: str) -> str:
+    """One truth label that came by the HTTP API; `at` is ISO 8601 UTC, `distinct` tells equal times apart."""
+    return f"labels/model={model}/dt={at[:10]}/{image_id}-{at}-{distinct}.jsonl"
+
+
+def evaluation(model: str) -> str:
+    """The latest accuracy of a model."""
+    return f"evaluations/model={model}/latest.json"
 
 
 QUARANTINE = "quarantine/"

@@ -44,6 +44,13 @@ class Credentials:
     session_token: str = ""
 
 
+def credentials() -> Credentials:
+    """Those of this function, from its environment."""
+    return Credentials(
+        os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"], os.environ.get("AWS_SESSION_TOKEN", "")
+    )
+
+
 def service_url(service: str, host: str) -> str:
     """Where a service is: `AWS_ENDPOINT_URL_<SERVICE>`, else `AWS_ENDPOINT_URL`, as in the AWS SDKs, else its host."""
     override = os.environ.get(f"AWS_ENDPOINT_URL_{service.upper()}") or os.environ.get("AWS_ENDPOINT_URL")
@@ -68,14 +75,11 @@ def request(
         ResponseTooLarge: the body exceeds MAX_RESPONSE.
         OSError, http.client.HTTPException: no answer: refused, reset or timed out.
     """
-    credentials = Credentials(
-        os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"], os.environ.get("AWS_SESSION_TOKEN", "")
-    )
     parts = urlsplit(url)
     search = canonical_query(query or {})
     signed = sign(
         method, parts.netloc, parts.path or "/", search, dict(headers or {}), body,
-        service=service, region=os.environ["AWS_REGION"], credentials=credentials, at=datetime.now(UTC),
+        service=service, region=os.environ["AWS_REGION"], credentials=credentials(), at=datetime.now(UTC),
     )  # fmt: skip
     target = f"{parts.path or '/'}?{search}" if search else parts.path or "/"
     origin = f"{parts.scheme}://{parts.netloc}"
@@ -112,15 +116,20 @@ def sign(
     names = ";".join(name for name, _ in pairs)
     canonical = "\n".join((method, path, query, *(f"{name}:{value}" for name, value in pairs), "", names, digest))
     scope = f"{date}/{region}/{service}/aws4_request"
-    key = f"AWS4{credentials.secret_key}".encode()
-    for part in scope.split("/"):
-        key = hmac.digest(key, part.encode(), "sha256")
     to_sign = "\n".join(("AWS4-HMAC-SHA256", timestamp, scope, hashlib.sha256(canonical.encode()).hexdigest()))
-    signature = hmac.digest(key, to_sign.encode(), "sha256").hex()
+    signature = hmac.digest(signing_key(credentials, scope), to_sign.encode(), "sha256").hex()
     signed["Authorization"] = (
         f"AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope}, SignedHeaders={names}, Signature={signature}"
     )
     return signed
+
+
+def signing_key(credentials: Credentials, scope: str) -> bytes:
+    """The key of Signature Version 4 for a scope, `<date>/<region>/<service>/aws4_request`."""
+    key = f"AWS4{credentials.secret_key}".encode()
+    for part in scope.split("/"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return key
 
 
 def canonical_query(query: Mapping[str, str]) -> str:

@@ -68,6 +68,9 @@ class Settings:
     max_concurrency: int = 1
     max_pixels: int = 64_000_000
     skip_classified: bool = False
+    reviews: bool = False
+    text_model: str = ""
+    origin_secret: str = ""
     log_level: str = "INFO"
 
     def at_once(self, model: str) -> int:
@@ -91,6 +94,7 @@ def settings_from(environ: Mapping[str, str]) -> Settings:
         "max_pixels": int,
         "upload_request": json.loads,
         "skip_classified": json.loads,
+        "reviews": json.loads,
     }
     return Settings(models=models, **{name: parsers.get(name, str)(text) for name, text in given.items()})
 

@@ -65,6 +65,49 @@ def get_many(keys: Iterable[Key]) -> dict[Key, Item]:
     return found
 
 
+def query(pk: str, begins: str = "", *, after: str = "", most: int = 100) -> tuple[list[Item], str]:
+    """The items of a partition in the order of their `sk`, which begins so and comes behind `after`; at most so many.
+
+    With them comes the `sk` behind which there may be more, empty where there is none.
+    """
+    asked: dict[str, Any] = {
+        "TableName": settings().table,
+        "KeyConditionExpression": "pk = :pk" + (" AND begins_with(sk, :begins)" if begins else ""),
+        "ExpressionAttributeValues": _typed({":pk": pk, **({":begins": begins} if begins else {})}),
+        "ConsistentRead": True,
+        "Limit": most,
+    }
+    if after:
+        asked["ExclusiveStartKey"] = _typed({"pk": pk, "sk": after})
+    answer = _call("Query", asked)
+    last = answer.get("LastEvaluatedKey")
+    return [_plain(item) for item in answer["Items"]], str(_plain(last)["sk"]) if last else ""
+
+
+def delete(pk: str, sk: str) -> None:
+    """Delete an item, whether there is one or not."""
+    _call("DeleteItem", {"TableName": settings().table, "Key": _typed({"pk": pk, "sk": sk})})
+
+
+def lease(pk: str, sk: str, holder: str, now: int, until: int) -> bool:
+    """Note on an item that `holder` has it until then (Unix seconds), where nobody else has; whether it does now.
+
+    An item that is not there is nobody's to have.
+    """
+    answer = _call(
+        "UpdateItem",
+        {
+            "TableName": settings().table,
+            "Key": _typed({"pk": pk, "sk": sk}),
+            "UpdateExpression": "SET holder = :holder, held_until = :until",
+            "ConditionExpression": "attribute_exists(pk) AND "
+            "(attribute_not_exists(holder) OR holder = :holder OR held_until < :now)",
+            "ExpressionAttributeValues": _typed({":holder": holder, ":until": until, ":now": now}),
+        },
+    )
+    return bool(answer["__type"] != "ConditionalCheckFailed")
+
+
 def put(item: Mapping[str, Value]) -> None:
     """Write an item, whatever was there."""
     _call("PutItem", {"TableName": settings().table, "Item": _typed(item)})

@@ -52,6 +52,7 @@ class LocalAws:
     region: str
     account: str
     state: Path
+    page_url: str = ""
 
     def environment(self) -> dict[str, str]:
         """Environment variables that send AWS SDKs and the CDK CLI here, and keep them off the user's own account."""
@@ -121,6 +122,7 @@ def status(state: Path) -> LocalAws | None:
         region=record["region"],
         account=record["account"],
         state=state,
+        page_url=record["page_url"],
     )
 
 

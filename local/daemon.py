@@ -1,4 +1,4 @@
-"""The embedded AWS's one process: the patched emulator and the SageMaker stand-in behind one loopback port."""
+"""The embedded AWS's one process: patched emulator and stand-ins behind one loopback port, the page on another."""
 
 import asyncio
 import contextlib
@@ -30,7 +30,8 @@ def serve(state: Path, children_lock: int, model_server: Command) -> None:
     command that stands for an endpoint's container.
     """
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    sockets, port = _listen(state)
+    sockets, port = _listen(state / "port")
+    page_sockets, page_port = _listen(state / "page-port")
     _configure_emulator(state, port)
     children = Children(state, children_lock)
 
@@ -43,14 +44,14 @@ def serve(state: Path, children_lock: int, model_server: Command) -> None:
     patches.apply(state, children, hosting)
     kept.take_up(state, hosting)
     detector = os.environ.get("ICS_DETECTOR")
-    gateway = Gateway(hosting, capture, Path(detector) if detector else None)
+    gateway = Gateway(hosting, capture, Path(detector) if detector else None, page_port)
     server = uvicorn.Server(
         uvicorn.Config(gateway, http=HttpProtocol, log_config=None, access_log=False, lifespan="on",
                        timeout_keep_alive=75, date_header=False, server_header=False, proxy_headers=False,
                        timeout_graceful_shutdown=2)
     )  # fmt: skip
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(server, sockets, state, port))
+        runner.run(_serve(server, [*sockets, *page_sockets], state, port, page_port))
     kept.keep(state, hosting)
     hosting.stop()
     (state / RECORD).unlink(missing_ok=True)
@@ -62,7 +63,7 @@ def serve(state: Path, children_lock: int, model_server: Command) -> None:
     os._exit(0)
 
 
-async def _serve(server: uvicorn.Server, sockets: list[socket.socket], state: Path, port: int) -> None:
+async def _serve(server: uvicorn.Server, sockets: list[socket.socket], state: Path, port: int, page_port: int) -> None:
     loop = asyncio.get_running_loop()
     for ending in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(ending, lambda: setattr(server, "should_exit", True))
@@ -73,7 +74,8 @@ async def _serve(server: uvicorn.Server, sockets: list[socket.socket], state: Pa
         await asyncio.sleep(0.01)
     if server.started:
         record = {
-            "endpoint_url": f"http://localhost:{port}", "pid": os.getpid(), "region": REGION, "account": ACCOUNT,
+            "endpoint_url": f"http://localhost:{port}", "page_url": f"http://localhost:{page_port}",
+            "pid": os.getpid(), "region": REGION, "account": ACCOUNT,
         }  # fmt: skip
         unfinished = state / f"{RECORD}.new"
         unfinished.write_text(json.dumps(record))
@@ -86,9 +88,8 @@ def _no_signals() -> Iterator[None]:
     yield
 
 
-def _listen(state: Path) -> tuple[list[socket.socket], int]:
+def _listen(remembered: Path) -> tuple[list[socket.socket], int]:
     """Bind one port on both loopback addresses (`localhost` may be either): the last one used where it is free."""
-    remembered = state / "port"
     wanted = int(remembered.read_text()) if remembered.exists() else 0
     for port in (wanted, 0, 0, 0, 0, 0):
         sockets: list[socket.socket] = []

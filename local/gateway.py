@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from ministack import app as emulator
 
-from local import calls
+from local import calls, front_door
 from local.patches import lambda_workers, state_sizes
 from local.rekognition.api import Rekognition
 from local.sagemaker import api
@@ -33,7 +33,8 @@ _INVOCATIONS = re.compile(r"/endpoints/([^/]+)/invocations")
 class Gateway:
     """Routes a request by its path and its target header."""
 
-    def __init__(self, hosting: Hosting, capture: Capture, detector: Path | None = None) -> None:
+    def __init__(self, hosting: Hosting, capture: Capture, detector: Path | None = None, page_port: int = 0) -> None:
+        self._page_port = page_port
         self._hosting = hosting
         self._faults = Faults()
         self._rekognition = Rekognition(self._faults, detector)
@@ -44,15 +45,22 @@ class Gateway:
         if scope["type"] != "http":
             await emulator.app(scope, receive, send)
             return
+        if scope["server"][1] == self._page_port:
+            await self._page(scope, receive, send)
+            return
         receive, send = await calls.watch(scope, receive, send)
         answer = self._faults.meet_s3(scope) or await self._answer(scope, receive)
         if answer is None:
             await emulator.app(scope, receive, send)
             return
-        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers.items()]
-        headers.append((b"content-length", str(len(answer.body)).encode()))
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": answer.body})
+        await _send(answer, send)
+
+    async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
+        there = front_door.addressed(scope)
+        if there is None:
+            await _send(Answer(503, {"content-type": "text/plain"}, b"no page is deployed here"), send)
+        else:
+            await emulator.app(there, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer | None:
         path: str = scope["path"]
@@ -103,6 +111,13 @@ class Gateway:
         else:
             return Answer(404, {"content-type": "application/json"}, b"{}")
         return Answer(200, {"content-type": "application/json"}, json.dumps(about).encode())
+
+
+async def _send(answer: Answer, send: Send) -> None:
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers.items()]
+    headers.append((b"content-length", str(len(answer.body)).encode()))
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body})
 
 
 def _headers(scope: Scope) -> dict[str, str]:

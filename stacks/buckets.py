@@ -42,6 +42,7 @@ class Buckets(Construct):
                 removal_policy=removal,
                 server_access_logs_bucket=access,
                 server_access_logs_prefix="images/",
+                cors=_from_the_page(config),
             )
             _hide_quarantined(images)
             if config.events is not None:
@@ -88,6 +89,13 @@ class Buckets(Construct):
             object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
             **properties,
         )
+
+
+def _from_the_page(config: DeployConfig) -> list[s3.CorsRule] | None:
+    """Let browsers upload by a form that the HTTP API signed; without it, no origin may do anything."""
+    if config.web is None:
+        return None
+    return [s3.CorsRule(allowed_methods=[s3.HttpMethods.POST], allowed_origins=["*"], allowed_headers=["*"])]
 
 
 def _hide_quarantined(images: s3.Bucket) -> None:

@@ -178,13 +178,35 @@ class EventsConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WebConfig:
+    """The page and the HTTP API: how much is let in, and which model reads text for `/getPrediction`.
+
+    The page loads pictures from, and uploads to, AWS's own hosts and `sources`, as its Content-Security-Policy says.
+    `viewers` is what CloudFront does with those who come without TLS: `redirect-to-https`, or `allow-all` where the
+    front door is on this machine.
+    """
+
+    requests_per_second: int = 50
+    burst_requests: int = 100
+    text_model: str | None = None
+    sources: tuple[str, ...] = ()
+    viewers: str = "redirect-to-https"
+
+    def __post_init__(self) -> None:
+        _check(1 <= self.requests_per_second <= 10_000, "requests_per_second", "from 1 to 10000")
+        _check(1 <= self.burst_requests <= 5_000, "burst_requests", "from 1 to 5000")
+        _check(self.viewers in ("redirect-to-https", "allow-all"), "viewers", "redirect-to-https or allow-all")
+
+
+@dataclass(frozen=True, kw_only=True)
 class DeployConfig:
     """One environment. Without `account` and `region` the caller's own are deployed to.
 
     `removal` is what happens to stateful resources when their stack goes: `retain` or `destroy`. `serving_image` names
     an image to run instead of building `serving/Dockerfile`. `batch_source_bytes` bounds the bytes a batch reads.
     `training` gives SageMaker a role for training jobs, which `ics train --env` starts. `images_bucket` is a bucket
-    that exists, to use instead of one of our own; without `events` no run begins by itself.
+    that exists, to use instead of one of our own; without `events` no run begins by itself, without `web` there is no
+    page and no HTTP API.
     """
 
     environment: str
@@ -207,6 +229,7 @@ class DeployConfig:
     training: bool = False
     images_bucket: str | None = None
     events: EventsConfig | None = None
+    web: WebConfig | None = None
     account: str | None = None
     region: str | None = None
 
@@ -230,6 +253,8 @@ class DeployConfig:
             _check(fits, "images_bucket", "a bucket's name: 3 to 63 lowercase letters, digits, dots and hyphens")
         if self.events is not None and self.events.model is not None:
             _check(self.events.model in self.models, "events.model", f"one of {', '.join(self.models)}")
+        if self.web is not None and self.web.text_model is not None:
+            _check(self.web.text_model in self.models, "web.text_model", f"one of {', '.join(self.models)}")
         for queue in self.alert_queues:
             _check(bool(re.fullmatch(r"[A-Za-z0-9_-]{1,80}", queue)), "alert_queues", "SQS queue names")
         for model in self.models:

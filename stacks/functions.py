@@ -51,6 +51,9 @@ class Functions(Construct):
             "MAX_CONCURRENCY": str(config.max_concurrency),
             "MAX_PIXELS": str(config.max_pixels),
             "SKIP_CLASSIFIED": str(config.skip_classified).lower(),
+            "REVIEWS": str(config.web is not None).lower(),
+            "IMAGES_BUCKET": buckets.images.bucket_name,
+            "UPLOAD_PREFIX": config.events.prefix if config.events else "",
         }
         read_runs, write_runs = read(buckets.working, "runs/*"), write(buckets.working, "runs/*")
         sources = [buckets.images, *(s3.Bucket.from_bucket_name(self, name, name) for name in config.source_buckets)]
@@ -91,12 +94,16 @@ class Functions(Construct):
             "FilterLowConfidence",
             seconds=11,
             memory=512,
-            settings="ENVIRONMENT WORKING_BUCKET RESULTS_BUCKET TABLE ALERT_TOPIC",
+            settings="ENVIRONMENT WORKING_BUCKET RESULTS_BUCKET TABLE ALERT_TOPIC REVIEWS IMAGES_BUCKET UPLOAD_PREFIX",
             rights=[
                 *read_runs,
                 *write_runs,
                 *write_rows,
-                on_table(table, "BatchGetItem", "BatchWriteItem", "GetItem", "PutItem"),
+                on_table(
+                    table,
+                    *("BatchGetItem", "BatchWriteItem", "GetItem", "PutItem"),
+                    *(["PartiQLInsert"] if config.web else []),
+                ),
                 *write(buckets.results, "quarantine/*"),
                 *(right for source in sources for right in tag(source)),
                 *publish(alerts.topic, alerts.key),

@@ -25,7 +25,8 @@ def table(scope: Construct, construct_id: str, config: DeployConfig) -> dynamodb
         deletion_protection=config.removal == "retain",
         removal_policy=cdk.RemovalPolicy[config.removal.upper()],
     )
-    acknowledge(made, {"CKV_AWS_119": "encrypted with DynamoDB's own key; it holds hashes and names of runs"})
+    own_key = "encrypted with DynamoDB's own key; it holds hashes, labels, and names of runs and objects"
+    acknowledge(made, {"CKV_AWS_119": own_key})
     return made
 
 

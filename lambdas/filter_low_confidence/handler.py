@@ -8,11 +8,11 @@ from ics import paths
 from ics.contracts import DECISIONS, batch_from
 from ics.policy import Policy, policy_from_json
 from ics.staging import answered, judged_rows, waiting
-from lambdas import ledger
-from lambdas.filter_low_confidence.marking import mark
-from lambdas.filter_low_confidence.telling import tell
-from lambdas.runtime import log, now
+from lambdas import ledger, review_queue
+from lambdas.marking import mark
+from lambdas.runtime import log, now, settings
 from lambdas.s3 import read_working, write_rows
+from lambdas.telling import tell
 
 WAIT = 6.0
 """Seconds to wait for answers of images that another batch has classified: the function itself has 11."""
@@ -35,6 +35,8 @@ def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
     mark(new, policy)
     tell(batch, new)
     done = write_rows(batch, rows)
+    if settings().reviews:
+        review_queue.tell(new, paths.rows(batch))
     log("judged", **{name: done[name] for name in ("run", "batch", "images", *DECISIONS)})
     return {"images": done["images"]}
 

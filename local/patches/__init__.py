@@ -3,9 +3,11 @@
 from pathlib import Path
 
 from local.patches import (
+    api_origins,
     batch_windows,
     bucket_denials,
     event_versions,
+    function_signatures,
     http_subscriptions,
     lambda_workers,
     map_paths,
@@ -14,6 +16,7 @@ from local.patches import (
     outbox,
     retries,
     sagemaker_resources,
+    site_origins,
     sns_integration,
     state_machine_calls,
     state_sizes,
@@ -42,3 +45,6 @@ def apply(state: Path, children: Children, hosting: Hosting) -> None:
     state_machine_calls.apply()
     batch_windows.apply()
     event_versions.apply()
+    api_origins.apply()
+    site_origins.apply()
+    function_signatures.apply()

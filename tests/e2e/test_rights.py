@@ -22,6 +22,7 @@ from ics.contracts import Batch, ImageRef, dump_line, fields_of
 from ics.uploads import parse_upload
 from local.control import LocalAws
 from stacks.config import load_config
+from tests.e2e.asking import Api, send
 from tests.e2e.harness import Ended, packed, policy_of
 from tests.rights.policies import ENVIRONMENTS, Call, Rights, matches, rights_of
 from tests.rights.test_state_machine import needs
@@ -40,13 +41,20 @@ NO_BUCKET = "arn:aws:s3:::no-such-bucket-of-ours"
 def names(deployment: Deployment) -> dict[str, str]:
     """The names that the templates know, by the physical names of the deployed buckets, topics, keys and roles."""
     cloudformation = deployment.session.client("cloudformation", endpoint_url=deployment.endpoint_url)
-    kinds = ("AWS::S3::Bucket", "AWS::SNS::Topic", "AWS::SQS::Queue", "AWS::KMS::Key", "AWS::IAM::Role")
-    return {
+    kinds = (
+        *("AWS::S3::Bucket", "AWS::SNS::Topic", "AWS::SQS::Queue", "AWS::KMS::Key", "AWS::IAM::Role"),
+        "AWS::SecretsManager::Secret",
+    )
+    named = {
         re.split("[:/]", resource["PhysicalResourceId"])[-1]: rights_of("local").name(resource["LogicalResourceId"])
-        for stack in ("data", "model", "pipeline", "learning")
+        for stack in ("data", "model", "pipeline", "learning", "web")
         for resource in cloudformation.describe_stack_resources(StackName=f"ics-local-{stack}")["StackResources"]
         if resource["ResourceType"] in kinds
     }
+    secrets = deployment.session.client("secretsmanager", endpoint_url=deployment.endpoint_url).list_secrets()
+    for secret in secrets["SecretList"]:  # whose ARN ends in six characters besides
+        named[secret["ARN"].rpartition(":")[2]] = named[secret["Name"]]
+    return named
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +125,7 @@ def everything(aws: LocalAws, deployment: Deployment, finish: Callable[..., Ende
     _tell_of_an_upload(deployment, finish)
     _upload_in_parts(bucket, folder, put, finish, digits)
     _lose_a_batch(deployment, odd[1])
+    _ask_the_api(aws, deployment, digits)
     _evaluate(deployment, put, refused.run)
 
 
@@ -150,6 +159,40 @@ def _tell_of_an_upload(deployment: Deployment, finish: Callable[..., Ended]) -> 
         run = table.get_item(Key=key)["Item"]["run"]
         table.put_item(Item={**key, "run": "event-never-started", "at": 0, "expires": 2**31})
     assert finish(run=run).summary["failed"] == 1
+
+
+def _ask_the_api(aws: LocalAws, deployment: Deployment, digits: list[bytes]) -> None:
+    """Every route, with what is there and what is not, what is sure and what is not, watched and hidden."""
+    api = Api(aws, deployment)
+    with policy_of(deployment, b'[labels."0"]\nquarantine = true\n[labels."1"]\nthreshold = 1.0'):
+        time.sleep(10.5)  # the API does not read the policy more often
+        hidden, unsure = (api.ask("POST", "/v1/classify", body=digits[number]).json for number in (0, 1))
+    assert (hidden["decision"], unsure["decision"]) == ("flagged", "uncertain")
+    for model in MODELS:
+        api.ask("POST", f"/v1/classify?model={model}", body=digits[0])
+    large = io.BytesIO()
+    Image.new("RGB", (100, 100)).save(large, "PNG")
+    assert api.ask("POST", "/v1/classify?model=objects", body=large.getvalue()).status == 200
+    queue = api.ask("GET", "/v1/reviews?limit=25", role="reviewer").json
+    assert unsure["image_id"] in [one["image_id"] for one in queue["items"]]
+    for label in ("1", None):
+        where = f"/v1/images/{unsure['image_id']}/label"
+        shown = api.ask("PUT", where, role="reviewer", body={"label": label}).json
+    assert send(urllib.request.Request(shown["picture"])).content == digits[1]
+    assert api.ask("GET", f"/v1/images/{'0' * 32}").status == 404
+    run = api.ask("GET", "/v1/runs?limit=25").json["items"][-1]["run"]
+    assert api.ask("GET", f"/v1/runs/{run}").status == 200
+    request = {"images": [f"s3://{deployment.images_bucket}/gone.png"], "mode": "tolerant"}
+    started = api.ask("POST", "/v1/runs", role="operator", body=request).json
+    api.ask("GET", started["self"])  # before it has been planned
+    for _ in runs.follow(deployment, started["run"], every=0.1):
+        pass
+    sheet = api.ask("GET", started["self"]).json["sheet"]
+    assert send(urllib.request.Request(sheet)).status == 200
+    assert api.ask("GET", "/v1/accuracy").status == 404
+    form = api.ask("POST", "/v1/uploads").json
+    deployment.s3.put_object(Bucket=deployment.images_bucket, Key=form["fields"]["key"], Body=digits[2])
+    assert api.ask("GET", form["self"]).status == 200
 
 
 def _upload_in_parts(bucket: str, folder: str, put: Put, finish: Callable[..., Ended], digits: list[bytes]) -> None:

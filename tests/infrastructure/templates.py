@@ -55,9 +55,9 @@ class Assembly:
     def __init__(self, environment: str, folder: Path) -> None:
         self.environment = environment
         self.folder = folder
-        self.data, self.model, self.pipeline, self.learning = (
+        self.data, self.model, self.pipeline, self.learning, self.web = (
             Template(json.loads((folder / f"ics-{environment}-{stack}.template.json").read_text()))
-            for stack in ("data", "model", "pipeline", "learning")
+            for stack in ("data", "model", "pipeline", "learning", "web")
         )
 
     def zip_of(self, function: dict[str, Any]) -> Path:

@@ -10,13 +10,14 @@ OF_RUNS = {"run-ended-early", "run-untold", "function-errors", "function-throttl
 OF_LEARNING = {"evaluation-failed"}
 OF_AN_ENDPOINT = {"endpoint-errors", "endpoint-latency", "endpoint-disk", "endpoint-memory", "capture-stopped"}
 OF_A_QUEUE = {"alerts-unread"}
+OF_THE_API = {"api-errors"}
 OF_UPLOADS = {"dead-letters", "uploads-waiting"}
 
 
 def alarms_of(assembly):
     return [
         alarm
-        for template in (assembly.data, assembly.model, assembly.pipeline, assembly.learning)
+        for template in (assembly.data, assembly.model, assembly.pipeline, assembly.learning, assembly.web)
         for alarm in template.of("CloudWatch::Alarm").values()
     ]
 
@@ -24,7 +25,7 @@ def alarms_of(assembly):
 def expected_names(assembly):
     config, start = load_config(assembly.environment), f"ics-{assembly.environment}"
     return (
-        {f"{start}-{name}" for name in OF_RUNS | OF_LEARNING | (OF_UPLOADS if config.events else set())}
+        {f"{start}-{name}" for name in OF_RUNS | OF_LEARNING | OF_THE_API | (OF_UPLOADS if config.events else set())}
         | {f"{start}-{model}-{name}" for model in config.endpoints for name in OF_AN_ENDPOINT}
         | {f"{start}-{queue}-{name}" for queue in config.alert_queues for name in OF_A_QUEUE}
     )

@@ -32,7 +32,8 @@ SETTINGS = {
     "classify_image": "WORKING_BUCKET MODELS",
     "classify_in_lambda": "WORKING_BUCKET",
     "classify_with_rekognition": "WORKING_BUCKET MODELS",
-    "FilterLowConfidence": "ENVIRONMENT WORKING_BUCKET RESULTS_BUCKET TABLE ALERT_TOPIC",
+    "FilterLowConfidence": "ENVIRONMENT WORKING_BUCKET RESULTS_BUCKET TABLE ALERT_TOPIC REVIEWS IMAGES_BUCKET"
+    " UPLOAD_PREFIX",
     "pace_mail": "TABLE MAIL_TOPIC MAIL_QUEUE",
     "start_run": "WORKING_BUCKET TABLE IMAGES_BUCKET UPLOAD_PREFIX UPLOAD_REQUEST STATE_MACHINE",
     "RecordFailure": "WORKING_BUCKET RESULTS_BUCKET",
@@ -84,7 +85,8 @@ RIGHTS = {
         "working/runs/*": WRITE | {"s3:GetObject"},
         "results/results/*": WRITE,
         "results/quarantine/*": WRITE,
-        "table": {f"dynamodb:{one}Item" for one in ("BatchGet", "BatchWrite", "Get", "Put")},
+        "table": {f"dynamodb:{one}Item" for one in ("BatchGet", "BatchWrite", "Get", "Put")}
+        | {"dynamodb:PartiQLInsert"},
         "images": {"s3:ListBucket"},
         "images/*": TAG,
         **PUBLISH,
@@ -420,7 +422,7 @@ def test_more_models_than_the_settings_hold_is_told_before_lambda_does():
     config = load_config("local")
     models = {f"model{number}": config.models["digits"] for number in range(40)}
     with pytest.raises(ConfigError, match=r"PlanRun: \d+ bytes of environment variables exceed Lambda's 4096"):
-        pipeline_of(replace(config, models=models, default_model="model0"))
+        pipeline_of(replace(config, models=models, default_model="model0", web=None))
 
 
 def test_a_placeholder_without_a_value_is_told_before_step_functions_does(tmp_path, monkeypatch):

@@ -1,10 +1,10 @@
-"""`lambdas.filter_low_confidence.marking`: an image in a shard has no tags of its own."""
+"""`lambdas.marking`: an image in a shard has no tags of its own."""
 
 import pytest
 
 from ics.contracts import ImageRef
 from ics.policy import parse_policy
-from lambdas.filter_low_confidence import marking
+from lambdas import marking
 
 WHERE = {"run": "r", "batch": 0, "image_id": "i", "version": "", "label": "0", "confidence": 0.9, "policy": "p"}
 MEMBER = {"s3_uri": "s3://b/s.tar#a.png", "member": {"name": "a.png", "offset": 512, "size": 3}}

@@ -41,7 +41,7 @@ def test_it_starts_once_and_ends_without_a_trace(state):
     assert not alive(started.pid)
     assert control.status(state) is None
     assert not control.stop(state)
-    assert {path.name for path in state.iterdir()} <= {"local.log", "port", "control.lock", "kept"}
+    assert {path.name for path in state.iterdir()} <= {"local.log", "port", "page-port", "control.lock", "kept"}
     again = control.start(state)
     assert again.endpoint_url == started.endpoint_url
     assert again.pid != started.pid

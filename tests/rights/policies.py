@@ -44,9 +44,10 @@ ARN = {  # of what has no `Arn` among its names, as the service writes it
     "AWS::StepFunctions::StateMachine": f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{{name}}",
     "AWS::SQS::Queue": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{{name}}",
     "AWS::DynamoDB::Table": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{{name}}",
+    "AWS::SecretsManager::Secret": f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{{name}}",
     "AWS::Logs::LogGroup": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{{name}}:*",
 }
-REF_IS_ARN = ("AWS::SNS::Topic", "AWS::StepFunctions::StateMachine")
+REF_IS_ARN = ("AWS::SNS::Topic", "AWS::StepFunctions::StateMachine", "AWS::SecretsManager::Secret")
 NAMED_BY = ("FunctionName", "StateMachineName", "LogGroupName", "TopicName", "BucketName", "TableName", "QueueName")
 USERS = {  # whose a role is: by the property of the resource that uses it, and the property that names the user
     "AWS::Lambda::Function": ("Role", "FunctionName"),

@@ -25,6 +25,9 @@ FIRST_TRY = "only a second try looks for predictions that may not be there; here
 MANY_FILES = "only where what follows tens of thousands of files turns out to be missing"
 OWN_REDRIVE = "granted with Stop and Describe; whoever redrives the run itself does so with rights of their own"
 
+BY_FORM = "by the form of an upload, which a browser sends to S3: the emulator's record does not look into forms"
+API_TAGS = "only where the policy tags what is accepted, and where an image without a version is to be hidden"
+
 UNUSED = (
     ("*", "logs:CreateLogStream", "*:log-group:/aws/lambda/*", LAMBDA_LOGS),
     ("*", "logs:PutLogEvents", "*:log-group:/aws/lambda/*", LAMBDA_LOGS),
@@ -60,6 +63,9 @@ UNUSED = (
     ("make-contact-sheet", "s3:ListBucket", "*", MISSING),
     ("make-contact-sheet", "s3:GetObject", "*:::Images/[*]", UNVERSIONED),
     ("filter-low-confidence", "s3:*ObjectTagging", "*:::Images/[*]", UNVERSIONED),
+    ("api", "s3:PutObject", "*:::Images/incoming/[*]", BY_FORM),
+    ("api", "s3:*ObjectTagging", "*:::Images/[*]", API_TAGS),
+    ("api", "s3:GetObject", "*:::Images/[*]", UNVERSIONED),
 )
 
 

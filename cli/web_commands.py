@@ -1,0 +1,68 @@
+"""The commands about the page and the HTTP API: where they are, sign in to the local one, put the page there."""
+
+import sys
+import webbrowser
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from cli import show, web
+from cli.deployment import LOCAL, connect
+from cli.options import Env, Json, app, print_json, state
+
+
+class Role(StrEnum):
+    """A group of the user pool."""
+
+    viewer = "viewer"
+    reviewer = "reviewer"
+    operator = "operator"
+
+
+@app.command(name="open")
+def open_(env: Env = LOCAL, json_: Json = False) -> None:
+    """Open the page; with --json, say where page and HTTP API are.
+
+    Example: `ics open --json`
+    """
+    found = web.find(connect(env, state()), state())
+    if json_:
+        print_json({"page": found.page, "api": found.api})
+        return
+    show.out.print(f"The page is at {found.page}", soft_wrap=True)
+    webbrowser.open(found.page)
+
+
+@app.command()
+def token(
+    role: Annotated[Role, typer.Option("--role", help="What the token is to allow.")] = Role.viewer,
+    json_: Json = False,
+) -> None:
+    """Sign in to the local environment and print a token for its HTTP API, good for an hour.
+
+    Its users are made on first use, their passwords kept in the state folder.
+
+    Example: `ics token --role operator`
+    """
+    deployment = connect(LOCAL, state())
+    made = web.local_token(deployment, web.find(deployment, state()), role.value, state())
+    if json_:
+        print_json({"role": role.value, "token": made})
+    else:
+        sys.stdout.write(f"{made}\n")
+
+
+@app.command()
+def publish(env: Env = LOCAL, json_: Json = False) -> None:
+    """Put the page's files where CloudFront serves them from. `ics up` does so for the local environment.
+
+    Example: `ics publish --env dev`
+    """
+    deployment = connect(env, state())
+    found = web.find(deployment, state())
+    files = web.publish(deployment, found)
+    if json_:
+        print_json({"page": found.page, "files": files})
+    else:
+        show.out.print(f"Published {files:,} files: {found.page}", soft_wrap=True)

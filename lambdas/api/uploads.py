@@ -1,0 +1,34 @@
+"""Larger pictures go to S3 directly, by a form that allows just that one upload; a run of events classifies them."""
+
+import uuid
+from typing import Any
+
+from aws_lambda_powertools.event_handler import Response
+
+from ics.errors import NoUploads
+from lambdas import presigned
+from lambdas.api.answers import Upload
+from lambdas.api.router import answered, route
+from lambdas.runtime import settings
+
+MAX_UPLOAD = 10_000_000
+"""Bytes of an upload, which S3 itself holds it to."""
+
+SECONDS = 300
+"""For which the form is good."""
+
+
+@route("POST", "/v1/uploads", answer=Upload, status=201, errors=(NoUploads,))
+def create_upload() -> Response[Any]:
+    """Get a form that uploads one picture of up to 10 MB.
+
+    A run of events classifies it within the environment's window. Ask /v1/images/{id} for what came of it.
+    """
+    config = settings()
+    if not config.upload_prefix:
+        raise NoUploads("this environment classifies no uploads by itself: it has no [events]; use POST /v1/classify")
+    upload = uuid.uuid4().hex
+    form = presigned.post_form(config.images_bucket, f"{config.upload_prefix}{upload}", MAX_UPLOAD, SECONDS)
+    where = f"/v1/images/{upload}"
+    made = {"id": upload, **form, "max_bytes": MAX_UPLOAD, "expires_in": SECONDS, "self": where}
+    return answered(made, 201, Location=where)
