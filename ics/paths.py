@@ -27,7 +27,6 @@ Results bucket (the record):
     results/model=<m>/dt=<start date>/run=<id>/batch-<n>.jsonl
     results/model=<m>/dt=<date>/run=api/<image id>.jsonl    the row of an image that came by the HTTP API
     labels/model=<m>/dt=<date>/<image id>-<time>-<hex>.jsonl    a truth label that came by the HTTP API
-    evaluations/model=<m>/latest.json               the latest accuracy of a model
     runs/<run>/summary.json                         of a resume also under the name of its execution
     runs/<run>/contact-sheet.jpg                    the images that a person should see first, as pictures
     labels/model=<m>/dt=<date>/<any name>.jsonl     truth labels, by people, the page or the command
@@ -133,12 +132,7 @@ def api_row(model: str, date: str, image_id: str) -> str:
 
 def label(model: str, image_id: str, at: str, distinct: str) -> str:
     """One truth label that came by the HTTP API; `at` is ISO 8601 UTC, `distinct` tells equal times apart."""
-    return f"labels/model={model}/dt={at[:10]}/{image_id}-{at}-{distinct}.jsonl"
-
-
-def evaluation(model: str) -> str:
-    """The latest accuracy of a model."""
-    return f"evaluations/model={model}/latest.json"
+    return f"{model_labels(model)}dt={at[:10]}/{image_id}-{at}-{distinct}.jsonl"
 
 
 QUARANTINE = "quarantine/"

@@ -18,7 +18,7 @@ def get_accuracy() -> Response[Any]:
     Measured over all images that have a truth label.
     """
     model = asked_model()
-    found = read_results(paths.evaluation(model))
+    found = read_results(paths.latest_metrics(model))
     if found is None:
         raise NotEvaluated(f"the accuracy of {model!r} was never measured")
     return answered(json.loads(found))
