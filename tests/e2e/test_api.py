@@ -352,7 +352,7 @@ def test_an_operator_starts_a_run_and_follows_it(
 
 
 def test_the_latest_accuracy_is_shown(api: Api, deployment: Deployment) -> None:
-    place = {"Bucket": deployment.results_bucket, "Key": paths.evaluation("products")}
+    place = {"Bucket": deployment.results_bucket, "Key": paths.latest_metrics("products")}
     deployment.s3.put_object(**place, Body=b'{"accuracy": 0.6}')
     try:
         assert api.ask("GET", "/v1/accuracy?model=products").json == {"accuracy": 0.6}
