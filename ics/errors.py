@@ -1,12 +1,12 @@
 """Every error ICS raises, by the name that people read in the console, in a row's `reason` or in an alert.
 
 IcsError
-├── RequestError            the run cannot be planned; nothing was classified
+├── RequestError            the run, or evaluation, cannot be planned; nothing was classified
 │   ├── InvalidRequest      the request itself: unknown key, two sources, bad threshold
 │   ├── SourceNotFound      no such bucket, or no such manifest
 │   ├── SourceForbidden     ICS has no right to list or read the source
 │   ├── SourceUnsafe        the source is a bucket that ICS writes to
-│   ├── EmptySource         the source holds no image
+│   ├── EmptySource         the source holds no image, or an evaluation's no file
 │   ├── InvalidManifest     a manifest's line cannot be understood; the message names the line
 │   ├── InvalidPolicy       the routing policy cannot be understood; the message names the key
 │   ├── RunTooLarge         more images than one run can hold
@@ -80,7 +80,7 @@ class RequestError(IcsError):
 
 
 class InvalidRequest(RequestError):
-    """The request's JSON is not what `statemachine/classify_images.schema.json` describes."""
+    """The request's JSON is not what its schema in `statemachine/` describes."""
 
 
 class SourceNotFound(RequestError):
@@ -96,7 +96,7 @@ class SourceUnsafe(RequestError):
 
 
 class EmptySource(RequestError):
-    """The source holds no image."""
+    """The source holds no image, or an evaluation's no file."""
 
 
 class InvalidManifest(RequestError):
