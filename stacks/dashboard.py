@@ -33,6 +33,7 @@ class Dashboard(Construct):
         names = [alarm_name(config, runbook) for runbook in (*RUN_RUNBOOKS, *OF_OTHER_STACKS)]
         names += [alarm_name(config, "alerts-unread", queue) for queue in config.alert_queues]
         names += [alarm_name(config, runbook) for runbook in UPLOAD_RUNBOOKS if uploads is not None]
+        names += [alarm_name(config, "api-errors")] if config.web is not None else []
         for model, settings in config.endpoints.items():
             watched = [name for name in ENDPOINT_RUNBOOKS if name != "capture-stopped" or settings.capture_percent]
             names += [alarm_name(config, runbook, model) for runbook in watched]

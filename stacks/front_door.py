@@ -93,7 +93,7 @@ class FrontDoor(Construct):
             ),
             additional_behaviors=dict.fromkeys(API_PATHS, asked) | dict.fromkeys(OPEN_PATHS, read),
         )
-        self._acknowledge()
+        self._acknowledge(settings)
 
     def _headers(self, config: DeployConfig, settings: WebConfig) -> cloudfront.ResponseHeadersPolicy:
         """What every answer carries; the page's Content-Security-Policy is one that the API's own overrides."""
@@ -124,13 +124,15 @@ class FrontDoor(Construct):
             ),
         )
 
-    def _acknowledge(self) -> None:
+    def _acknowledge(self, settings: WebConfig) -> None:
         logged = "API Gateway logs each call of the API; requests for the page's files are of no interest"
         everywhere = "whom it serves is for its users' network to say, and a firewall is paid by month: see docs/api.md"
         own_name = "it has CloudFront's own name, whose certificate decides the TLS; a name of one's own brings its own"
+        here = {"CKV_AWS_34": "for a machine of one's own, where there is no TLS"}
         acknowledge(
             self.distribution,
             {
+                **(here if settings.viewers == "allow-all" else {}),
                 "AwsSolutions-CFR1": everywhere,
                 "AwsSolutions-CFR2": everywhere,
                 "AwsSolutions-CFR3": logged,

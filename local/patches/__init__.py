@@ -22,6 +22,7 @@ from local.patches import (
     state_sizes,
     stop_execution,
     version_ranges,
+    viewer_requests,
 )
 from local.processes import Children
 from local.sagemaker.hosting import Hosting
@@ -48,3 +49,4 @@ def apply(state: Path, children: Children, hosting: Hosting) -> None:
     api_origins.apply()
     site_origins.apply()
     function_signatures.apply()
+    viewer_requests.apply()

@@ -7,11 +7,13 @@ Amazon S3 API reference, "Authenticating Requests: Using Query Parameters".
 import json
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import boto3
 from botocore.config import Config
 
 from local import control
+from local.patches import viewer_requests
 
 ECHO = """
 import json
@@ -171,3 +173,13 @@ def test_the_published_emulator_refuses_the_token_of_a_function(aws, unpatched):
     )
     url = client.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "a.png"})
     assert ask(url)[0] == 400
+
+
+def test_many_viewers_are_served_by_few_processes(aws):
+    domain, _ = distribution_of(aws, origin_of(api_of(aws)))
+    before = len(aws.about("lambda-workers"))
+    with ThreadPoolExecutor(40) as viewers:
+        answers = list(viewers.map(lambda number: ask(f"{aws.endpoint_url}/v1?n={number}", domain), range(120)))
+    assert {status for status, _ in answers} == {200}
+    assert {json.loads(content)["query"] for _, content in answers} == {f"n={number}" for number in range(120)}
+    assert len(aws.about("lambda-workers")) - before <= viewer_requests.AT_ONCE
