@@ -70,7 +70,7 @@ def test_cdk_nag_finds_nothing_open(environment, tmp_path):
 
 def test_cfn_lint_finds_nothing_open(synthesize):
     files = [path for name in ENVIRONMENTS for path in synthesize(name).folder.glob("*.template.json")]
-    assert len(files) == 4 * len(ENVIRONMENTS)
+    assert len(files) == 5 * len(ENVIRONMENTS)
     assert linted(files) == set()
 
 
