@@ -436,7 +436,7 @@ def test_a_placeholder_without_a_value_is_told_before_step_functions_does(tmp_pa
 
 def test_without_an_endpoint_nothing_may_invoke_one_and_no_stack_makes_any(tmp_path):
     config = load_config("local")
-    without = replace(config, models={"digits": config.models["digits-in-lambda"]})
+    without = replace(config, models={"digits": config.models["digits-in-lambda"]}, web=None)
     template = Template.from_stack(pipeline_of(without)).to_json()
     assert "sagemaker" not in json.dumps(template)
     assert template["Outputs"]["Endpoints"]["Value"] == "none"
@@ -453,7 +453,7 @@ def test_a_custom_labels_version_is_asked_and_nothing_else_of_rekognition():
     config = load_config("local")
     shoes = replace(config.models["objects"], custom_labels_version_arn=VERSION)
     template = Template.from_stack(
-        pipeline_of(replace(config, models={"digits": config.models["digits"], "shoes": shoes}))
+        pipeline_of(replace(config, models={"digits": config.models["digits"], "shoes": shoes}, web=None))
     )
     statements = [
         statement
