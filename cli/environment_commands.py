@@ -10,6 +10,7 @@ from cli import doctor as examination
 from cli.deployment import LOCAL, ROOT, connect
 from cli.options import Env, Json, app, print_json, state
 from local import control, deploy
+from stacks.config import load_config
 
 
 @app.command()
@@ -19,7 +20,8 @@ def up() -> None:
     Example: `ics up`
     """
     aws = bring_up()
-    show.out.print(f"ICS is up at {aws.endpoint_url}, its page at {aws.page_url}/", soft_wrap=True)
+    page = f", its page at {aws.page_url}/" if has_page() else ""
+    show.out.print(f"ICS is up at {aws.endpoint_url}{page}", soft_wrap=True)
     show.out.print(f"Next: {show.COMMAND} classify PATH...   or   {show.COMMAND} demo", style="dim")
 
 
@@ -109,11 +111,17 @@ def redrive(env: Env = LOCAL, json_: Json = False) -> None:
         raise typer.Exit(2)
 
 
+def has_page() -> bool:
+    """Whether the local environment has a page and an HTTP API."""
+    return load_config(LOCAL).web is not None
+
+
 def bring_up() -> control.LocalAws:
     """Start the local AWS and deploy into it, where that is not done yet; show how far it is."""
     with show.err.status("Starting the local AWS") as spinner:
         aws = control.start(state())
         deploy.deploy(aws, ROOT, spinner.update)
-        deployment = connect(LOCAL, state())
-        web.publish(deployment, web.find(deployment, state()))
+        if has_page():
+            deployment = connect(LOCAL, state())
+            web.publish(deployment, web.find(deployment, state()))
     return aws

@@ -10,7 +10,7 @@ import typer
 
 from cli import resuming, runs, show, stopping, web
 from cli.deployment import LOCAL, connect
-from cli.environment_commands import bring_up
+from cli.environment_commands import bring_up, has_page
 from cli.options import Env, Json, Model, Run, SkipClassified, app, env_option, print_json, state
 from cli.outcome import every, finish, progress
 
@@ -143,8 +143,9 @@ def demo() -> None:
 
     bring_up()
     status = run_demo(state() / "demo", lambda folder: classify_paths([folder], {}, LOCAL, json_=False))
-    page = web.find(connect(LOCAL, state()), state()).page
-    show.out.print(f"\n[bold]The page[/]: {page}", soft_wrap=True)
+    if has_page():
+        page = web.find(connect(LOCAL, state()), state()).page
+        show.out.print(f"\n[bold]The page[/]: {page}", soft_wrap=True)
     raise typer.Exit(status)
 
 

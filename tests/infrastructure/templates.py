@@ -60,6 +60,11 @@ class Assembly:
             for stack in ("data", "model", "pipeline", "learning", "web")
         )
 
+    @property
+    def functions(self) -> list[dict[str, Any]]:
+        """The properties of all functions, whatever stack they are of."""
+        return [one for stack in (self.pipeline, self.web) for one in stack.of("Lambda::Function").values()]
+
     def zip_of(self, function: dict[str, Any]) -> Path:
         """A function's asset."""
         return self.folder / f"asset.{function['Code']['S3Key']}"

@@ -32,7 +32,7 @@ def machines_of(archive):
 
 
 def test_assets_fit_the_processor_and_python_they_run_on(assembly):
-    functions = assembly.pipeline.of("Lambda::Function").values()
+    functions = assembly.functions
     for function in functions:
         archive = assembly.zip_of(function)
         if assembly.environment == "local":
@@ -47,7 +47,7 @@ def test_assets_fit_the_processor_and_python_they_run_on(assembly):
 
 
 def test_assets_are_complete_small_and_hold_no_other_function(assembly):
-    for function in assembly.pipeline.of("Lambda::Function").values():
+    for function in assembly.functions:
         folder = function["Handler"].split(".")[1]
         with zipfile.ZipFile(assembly.zip_of(function)) as file:
             names = set(file.namelist())
@@ -62,7 +62,7 @@ def test_assets_are_complete_small_and_hold_no_other_function(assembly):
         assert {name.split("/")[1] for name in names if name.startswith("lambdas/") and name.count("/") > 1} == {folder}
         packages = {name.partition("/")[0] for name in names}
         assert "obstore" in packages
-        assert ("PIL" in packages) == (folder in ("serialize_image_data", "make_contact_sheet", COMPUTES))
+        assert ("PIL" in packages) == (folder in ("api", "serialize_image_data", "make_contact_sheet", COMPUTES))
         assert not packages & {"boto3", "botocore"}
         assert ("numpy" in packages) == (folder == COMPUTES)
         own = {name for name in names if name.startswith(("serving/", "model/"))}
@@ -72,7 +72,7 @@ def test_assets_are_complete_small_and_hold_no_other_function(assembly):
 
 
 def test_every_function_imports_from_its_asset_alone(local, tmp_path):
-    for function in local.pipeline.of("Lambda::Function").values():
+    for function in local.functions:
         unpacked = tmp_path / function["FunctionName"]
         with zipfile.ZipFile(local.zip_of(function)) as file:
             file.extractall(unpacked)

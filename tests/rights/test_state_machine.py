@@ -110,6 +110,9 @@ def test_every_function_that_may_be_invoked_is_named_by_a_definition_or_by_plan_
     granted = {resource for who, _, action, resource in rights.grants() if who in MACHINES and action == INVOKE}
     assert granted == {resource for _, action, resource in needs(rights) if action == INVOKE}
     fed = {mapping["FunctionName"]["Ref"] for mapping in rights.of("AWS::Lambda::EventSourceMapping").values()}
+    fed |= {  # by API Gateway
+        permission["FunctionName"]["Fn::GetAtt"][0] for permission in rights.of("AWS::Lambda::Permission").values()
+    }
     assert granted == {rights.arn(one) for one in rights.of("AWS::Lambda::Function").keys() - fed}
 
 
