@@ -99,7 +99,8 @@ def names():
     def of(serving_image=None, **changes):
         config = load_config("local")
         models = {"digits": replace(config.models["digits"], **changes)}
-        config = replace(config, models=models, serving_image=serving_image or config.serving_image)
+        image = serving_image or config.serving_image
+        config = replace(config, models=models, serving_image=image, web=None)
         stack = cdk.Stack(cdk.App(), "results")
         results = s3.Bucket.from_bucket_name(stack, "Bucket", "results")
         model = ModelStack(stack, "model", config, results=results, topic=sns.Topic(stack, "Topic"))
