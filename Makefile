@@ -8,7 +8,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/node_modules/.bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit e2e soak bench up down synth deploy lock format clean
+.PHONY: help demo test lint types unit e2e browser pictures soak bench up down synth deploy lock format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,7 +16,7 @@ help: ## Show this list
 demo: .venv/installed node_modules/installed ## Classify real handwritten digits on this machine, explained
 	@ICS_COMMAND=$(BIN)/ics $(BIN)/ics demo
 
-test: lint types .venv-checks/installed ## Check everything: style, types, unit, contract, infrastructure and end-to-end tests
+test: lint types .venv-checks/installed .venv/chromium ## Check everything: style, types, unit, contract, infrastructure and end-to-end tests
 	@$(BIN)/python -c "import torch" 2>/dev/null || echo "torch is not installed: the training tests are left out (pip install -r requirements-train.txt)"
 	@mkdir -p build
 	@echo "The end-to-end tests run beside the others; what they have to say is in build/e2e.log, and comes last"
@@ -24,9 +24,10 @@ test: lint types .venv-checks/installed ## Check everything: style, types, unit,
 	  $(BIN)/pytest --ignore=tests/e2e; others=$$?; wait $$flows; flows=$$?; \
 	  cat build/e2e.log; exit $$((others + flows))
 
-lint: .venv/installed ## Check style
+lint: .venv/installed web/node_modules/installed ## Check style
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	npm --prefix web run --silent lint
 
 types: .venv/installed ## Check types
 	$(BIN)/mypy
@@ -36,6 +37,12 @@ unit: .venv/installed node_modules/installed ## Run the tests that need no local
 
 e2e: .venv/installed node_modules/installed ## Run the end-to-end tests
 	$(BIN)/pytest tests/e2e
+
+browser: .venv/installed node_modules/installed .venv/chromium ## Run the tests that drive the page with a real Chromium
+	$(BIN)/pytest tests/browser
+
+pictures: .venv/installed node_modules/installed .venv/chromium ## Take the pictures of the page anew: docs/pictures/
+	ICS_PICTURES=1 $(BIN)/pytest tests/browser/test_views.py
 
 soak: .venv/installed node_modules/installed ## BODIES mutated bodies for all that reads what strangers wrote and for a model server; SCHEDULES bad days
 	@mkdir -p build/soak
@@ -82,7 +89,7 @@ format: .venv/installed ## Format the code
 
 clean: ## Stop the local AWS, and remove all that these commands made
 	@[ ! -x $(BIN)/ics ] || $(BIN)/ics down
-	rm -rf .venv .venv-checks .venv-peers node_modules .ics build cdk.out* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf .venv .venv-checks .venv-peers node_modules web/node_modules web/dist .ics build cdk.out* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 
 # uv itself is taken from the lock file too, with its hash; then it installs the rest in seconds.
 .venv/installed: requirements.txt pyproject.toml
@@ -109,6 +116,24 @@ clean: ## Stop the local AWS, and remove all that these commands made
 	  $(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-peers/$$name && \
 	  $(BIN)/uv pip install --quiet --python .venv-peers/$$name/bin/python --require-hashes \
 	    -r benchmarks/peers/$$name.txt || exit 1; done
+	@touch $@
+
+# Playwright's own Chromium, else Debian's, wherever either can be had.
+.venv/chromium: .venv/installed
+	@echo "Installing Chromium for the tests of the page"
+	@$(BIN)/playwright install chromium >/dev/null 2>&1 || command -v chromium >/dev/null \
+	  || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; } \
+	  || { echo "No Chromium can be installed: put one into the PATH as chromium"; exit 1; }
+	@touch $@
+
+# The page: few tools of its own, and a stamp that is newer than all it is made of. `ics up` and `ics publish` ask for it.
+web/node_modules/installed: web/package-lock.json
+	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' || { echo "ICS needs Node 20 or later (https://nodejs.org)"; exit 1; }
+	@npm --prefix web ci --silent --loglevel=error --no-audit --no-fund
+	@touch $@
+
+web/dist/built: web/node_modules/installed web/index.html web/tsconfig.json web/vite.config.ts $(wildcard web/src/* web/public/*)
+	@npm --prefix web run --silent build -- --logLevel warn
 	@touch $@
 
 node_modules/installed: package-lock.json

@@ -123,5 +123,7 @@ def bring_up() -> control.LocalAws:
         deploy.deploy(aws, ROOT, spinner.update)
         if has_page():
             deployment = connect(LOCAL, state())
+            spinner.update("Building the page")
+            web.build()
             web.publish(deployment, web.find(deployment, state()))
     return aws

@@ -145,6 +145,7 @@ def demo() -> None:
     status = run_demo(state() / "demo", lambda folder: classify_paths([folder], {}, LOCAL, json_=False))
     if has_page():
         page = web.find(connect(LOCAL, state()), state()).page
+        show.out.print(f"\n[cyan]{show.COMMAND} open --role operator[/] opens the page, signed in", soft_wrap=True)
         show.out.print(f"\n[bold]The page[/]: {page}", soft_wrap=True)
     raise typer.Exit(status)
 

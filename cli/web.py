@@ -5,6 +5,7 @@ import json
 import mimetypes
 import secrets
 import string
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,11 @@ ROLES = ("viewer", "reviewer", "operator")
 PASSWORDS = "passwords.json"
 """In the state folder: what the local users' passwords are."""
 
+PAGE = ROOT / "web" / "dist"
+"""The page's files, as `make` builds them."""
+
 CONFIG = "config.json"
 """Beside the page: where and as what it signs people in."""
-
-PAGE = ROOT / "web"
-"""The page's files, where they need no build."""
 
 
 @dataclass(frozen=True)
@@ -65,26 +66,31 @@ def find(deployment: Deployment, state: Path) -> Web:
     )
 
 
+def build() -> None:
+    """Build the page, where its sources are newer than what is there.
+
+    Raises:
+        EnvironmentUnavailable: it cannot be built; what the tools said has been shown.
+    """
+    if subprocess.run(["make", "--silent", "web/dist/built"], cwd=ROOT, check=False).returncode:
+        raise EnvironmentUnavailable("The page cannot be built: see above")
+
+
 def publish(deployment: Deployment, web: Web, folder: Path = PAGE) -> int:
     """Put the page's files where CloudFront serves them from, and have it forget the old ones; how many there are.
 
     Files with a hash in their name (`assets/`) are kept by browsers for ever, all others are asked for each time.
+    The page itself comes last, when all that it names is there. Names that start with a dot, and stamps, stay here.
     """
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    deployment.s3.put_object(
-        Bucket=web.site_bucket,
-        Key=CONFIG,
-        Body=json.dumps(_sign_in(deployment, web)).encode(),
-        ContentType="application/json",
-        CacheControl="no-cache",
-    )
-    for path in files:
-        key = path.relative_to(folder).as_posix()
-        kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    named = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.suffix}
+    contents = {key: path.read_bytes() for key, path in named.items() if path.is_file()}
+    contents[CONFIG] = json.dumps(_sign_in(deployment, web)).encode()
+    for key in sorted(contents, key=lambda key: (not key.startswith("assets/"), key == "index.html", key)):
+        kind = mimetypes.guess_type(key)[0] or "application/octet-stream"
         deployment.s3.put_object(
             Bucket=web.site_bucket,
             Key=key,
-            Body=path.read_bytes(),
+            Body=contents[key],
             ContentType=f"{kind}; charset=utf-8" if kind.startswith("text/") else kind,
             CacheControl="public, max-age=31536000, immutable" if key.startswith("assets/") else "no-cache",
         )
@@ -94,14 +100,15 @@ def publish(deployment: Deployment, web: Web, folder: Path = PAGE) -> int:
         client.create_invalidation(
             DistributionId=web.distribution, InvalidationBatch={"Paths": paths, "CallerReference": secrets.token_hex(8)}
         )
-    return len(files)
+    return len(contents)
 
 
 def _sign_in(deployment: Deployment, web: Web) -> dict[str, str]:
-    """What the page needs to sign people in: nothing of it is secret."""
+    """What the page must know of its environment: nothing of it is secret."""
     region = deployment.session.region_name
     endpoint = deployment.endpoint_url or f"https://cognito-idp.{region}.amazonaws.com"
-    return {"region": region, "user_pool": web.user_pool, "client": web.client, "sign_in": endpoint}
+    found = {"environment": deployment.name, "region": region, "user_pool": web.user_pool, "client": web.client}
+    return {**found, "sign_in": endpoint}
 
 
 def local_token(deployment: Deployment, web: Web, role: str, state: Path) -> str:

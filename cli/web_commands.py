@@ -21,17 +21,28 @@ class Role(StrEnum):
 
 
 @app.command(name="open")
-def open_(env: Env = LOCAL, json_: Json = False) -> None:
-    """Open the page; with --json, say where page and HTTP API are.
+def open_(
+    env: Env = LOCAL,
+    role: Annotated[
+        Role | None, typer.Option("--role", help="Open the local page signed in with this role, for an hour.")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Open the page; with --json, say where page and HTTP API are, and open nothing.
 
-    Example: `ics open --json`
+    With --role the address holds a token, which the page takes out of it.
+
+    Example: `ics open --role operator --json`
     """
-    found = web.find(connect(env, state()), state())
+    deployment = connect(env, state())
+    found = web.find(deployment, state())
+    made = None if role is None else web.local_token(deployment, found, role.value, state())
+    page = found.page if made is None else f"{found.page}#token={made}"
     if json_:
-        print_json({"page": found.page, "api": found.api})
+        print_json({"page": page, "api": found.api})
         return
     show.out.print(f"The page is at {found.page}", soft_wrap=True)
-    webbrowser.open(found.page)
+    webbrowser.open(page)
 
 
 @app.command()
@@ -61,6 +72,7 @@ def publish(env: Env = LOCAL, json_: Json = False) -> None:
     """
     deployment = connect(env, state())
     found = web.find(deployment, state())
+    web.build()
     files = web.publish(deployment, found)
     if json_:
         print_json({"page": found.page, "files": files})

@@ -225,6 +225,7 @@ def test_who_comes_past_cloudfront_is_refused(api: Api, aws: LocalAws, deploymen
 
 
 def test_the_page_and_the_document_are_open_to_all(api: Api, deployment: Deployment) -> None:
+    web.build()
     web.publish(deployment, api.web)
     page = send(urllib.request.Request(api.web.page))
     assert page.status == 200
