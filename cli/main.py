@@ -39,8 +39,8 @@ COMMANDS = (
     policy_commands,
     quarantine_commands,
     training_commands,
-    web_commands,
     accuracy_command,
+    web_commands,
 )
 """The modules whose commands `app` holds: to import them is to add them."""
 

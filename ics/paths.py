@@ -132,7 +132,7 @@ def api_row(model: str, date: str, image_id: str) -> str:
 
 def label(model: str, image_id: str, at: str, distinct: str) -> str:
     """One truth label that came by the HTTP API; `at` is ISO 8601 UTC, `distinct` tells equal times apart."""
-    return f"labels/model={model}/dt={at[:10]}/{image_id}-{at}-{distinct}.jsonl"
+    return f"{model_labels(model)}dt={at[:10]}/{image_id}-{at}-{distinct}.jsonl"
 
 
 QUARANTINE = "quarantine/"

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ics.contracts import dump_line
+from ics.labels import Opinions, hear
 
 KEPT_DAYS = 90
 """How long an image of a run waits for a reviewer, and is found by its id."""
@@ -94,10 +95,10 @@ def history(items: Iterable[Mapping[str, Any]], model: str) -> list[dict[str, An
 
 def counting(labels: Iterable[Mapping[str, Any]]) -> list[str]:
     """The labels that count: of each person the latest, none where that withdraws. Several are a conflict."""
-    latest: dict[str, str | None] = {}
+    opinions: Opinions[str] = {}
     for one in labels:
-        latest[one["by"]] = one["label"]
-    return sorted({label for label in latest.values() if label is not None})
+        hear(opinions, one["by"], one["at"], [one["label"]])
+    return sorted({label for _, said in opinions.values() for label in said if label is not None})
 
 
 def _expiring(item: Item, expires: int | None) -> Item:

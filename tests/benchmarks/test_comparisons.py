@@ -23,7 +23,7 @@ def test_the_usual_design_the_loop_and_ics_give_equal_labels() -> None:
 
 
 def test_every_function_imports_as_lambda_would_import_it() -> None:
-    assert len(imports.functions()) == 10
+    assert len(imports.functions()) == 16
     assert all(imports.milliseconds(imports.of_function(name)) > 0 for name in imports.functions())
 
 

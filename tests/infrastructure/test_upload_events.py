@@ -124,7 +124,7 @@ def test_a_bucket_that_exists_is_used_instead_of_ours():
         text = json.dumps(role["Policies"])
         if "photos-of-others" in text:
             readers[function["Handler"].split(".")[1]] = text
-    assert set(readers) == {"plan_run", "serialize_image_data", "filter_low_confidence"}
+    assert set(readers) == {"plan_run", "serialize_image_data", "filter_low_confidence", "make_contact_sheet"}
     assert "s3:GetObjectVersion" in readers["serialize_image_data"]
     settings = [one["Environment"]["Variables"] for one in pipeline.of("Lambda::Function").values()]
     assert [one["IMAGES_BUCKET"] for one in settings if "IMAGES_BUCKET" in one] == ["photos-of-others"]
