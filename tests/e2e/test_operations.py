@@ -38,7 +38,7 @@ def test_logs_lead_from_a_run_to_its_failed_image_and_its_metrics_add_up(
 def test_every_deployed_alarm_tells_the_subscribers(aws: control.LocalAws, deployment: Deployment) -> None:
     cloudwatch = deployment.session.client("cloudwatch", endpoint_url=aws.endpoint_url)
     alarms = cloudwatch.describe_alarms(AlarmNamePrefix="ics-local-")["MetricAlarms"]
-    assert len(alarms) == 9 + 5 * len(deployment.endpoints)
+    assert len(alarms) == 11 + 5 * len(deployment.endpoints)
     for alarm in alarms:
         cloudwatch.set_alarm_state(AlarmName=alarm["AlarmName"], StateValue="ALARM", StateReason="rehearsal")
         deadline = time.monotonic() + 20
