@@ -57,8 +57,9 @@ def api(aws: control.LocalAws, deployment: Deployment) -> Api:
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Not for the session: while Playwright runs, its event loop is this thread's, and other tests have theirs."""
     with sync_playwright() as playwright:
         own = playwright.chromium.executable_path
         chromium = own if Path(own).exists() else shutil.which("chromium")
