@@ -262,7 +262,7 @@ def test_reviews_come_worst_first_to_one_reviewer_each_and_back_when_the_lease_e
         while found["next"]:
             found = take(role, found["next"])
             taken += [one["image_id"] for one in found["items"]]
-        return taken
+        return [image for image in taken if image in mine]  # other tests have left some, too
 
     with ThreadPoolExecutor(2) as people:
         one, other = people.map(all_of, ["reviewer", "operator"])

@@ -51,6 +51,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     environment = root / "environments" / "local.toml"
     head, *models = re.split(r"(?m)^(?=\[models\.)", environment.read_text())
     (digits,) = (one for one in models if one.startswith("[models.digits]"))
+    head = re.sub(r"(?ms)^\[web\].*?(?=^\[|\Z)", "", head)  # the page is built of more than is copied
     environment.write_text(head + digits + READER)
     try:
         yield root

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ics.errors import StartFailed, TableUnavailable
+from lambdas import states
 from lambdas.runtime import Settings
 from lambdas.start_run import executions, handler, starting
 
@@ -265,9 +266,9 @@ class Answers:
 
     def __init__(self, monkeypatch, *answers):
         self.answers, self.asked = list(answers), []
-        monkeypatch.setattr(executions.aws_http, "request", self.request)
+        monkeypatch.setattr(states.aws_http, "request", self.request)
         monkeypatch.setattr(executions, "settings", lambda: SETTINGS)
-        monkeypatch.setattr(executions.time, "sleep", lambda _: None)
+        monkeypatch.setattr(states.time, "sleep", lambda _: None)
         monkeypatch.setenv("AWS_REGION", "us-east-1")
 
     def request(self, *_, headers, body, **__):
@@ -275,7 +276,7 @@ class Answers:
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
-        return executions.aws_http.Response(answer[0], {}, json.dumps(answer[1]).encode())
+        return states.aws_http.Response(answer[0], {}, json.dumps(answer[1]).encode())
 
 
 def test_an_execution_that_is_there_already_is_started_and_one_that_is_not_is_not(monkeypatch):
@@ -300,7 +301,7 @@ def test_step_functions_is_asked_again_where_that_may_help_and_not_where_not(mon
     answers = Answers(monkeypatch, *[throttled] * 10)
     with pytest.raises(StartFailed, match="ThrottlingException: slower"):
         executions.start("r", {})
-    assert len(answers.asked) == executions.ATTEMPTS
+    assert len(answers.asked) == states.ATTEMPTS
     answers = Answers(monkeypatch, (400, {"__type": "AccessDeniedException", "Message": "no"}))
     with pytest.raises(StartFailed, match="AccessDeniedException: no"):
         executions.is_started("r")

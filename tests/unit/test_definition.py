@@ -17,15 +17,15 @@ def test_the_way_of_a_run_that_goes_well_ends_in_success_and_takes_no_catch() ->
     names = list(way.states)
     assert names[0] == "PlanRun"
     assert names[-1] == "RunSucceeded"
-    assert [way.functions, way.published] == [["PlanRun", "SummarizeRun"], 1]
+    assert [way.functions, way.published] == [["PlanRun", "SummarizeRun", "MakeContactSheet"], 1]
     child = way.batch()
     assert child.functions == ["SerializeImageData", "ClassifyImage", "FilterLowConfidence"]
     assert "RecordFailure" in set(invoked_by(DEFINITION)) - set(child.functions)
 
 
 def test_history_grows_with_the_states_and_not_with_the_images() -> None:
-    """29 for PlanRun, the Map, SummarizeRun, NotifyOps, two choices and the success; AWS ends a run at 25,000."""
-    assert walk(DEFINITION).events == 2 + 5 + 2 + 6 + 5 + 5 + 2 + 2 < 200
+    """34 for PlanRun, the Map, SummarizeRun, the sheet, NotifyOps, two choices, the success; AWS ends at 25,000."""
+    assert walk(DEFINITION).events == 2 + 5 + 2 + 6 + 5 + 5 + 5 + 2 + 2 < 200
 
 
 def _definition(**states: Any) -> dict[str, Any]:
