@@ -16,7 +16,7 @@ help: ## Show this list
 demo: .venv/installed node_modules/installed ## Classify real handwritten digits on this machine, explained
 	@ICS_COMMAND=$(BIN)/ics $(BIN)/ics demo
 
-test: lint types .venv-checks/installed .venv/chromium ## Check everything: style, types, unit, contract, infrastructure and end-to-end tests
+test: lint types .venv-checks/installed .venv/chromium web/dist/built ## Check everything: style, types, unit, contract, infrastructure and end-to-end tests
 	@$(BIN)/python -c "import torch" 2>/dev/null || echo "torch is not installed: the training tests are left out (pip install -r requirements-train.txt)"
 	@mkdir -p build
 	@echo "The end-to-end tests run beside the others; what they have to say is in build/e2e.log, and comes last"
