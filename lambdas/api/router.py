@@ -152,6 +152,7 @@ def json_body(most: int = MAX_JSON) -> dict[str, Any]:
     try:
         found = json.loads(content)
         content.decode("utf-8")
+        json.dumps(found, ensure_ascii=False).encode()  # refuses lone surrogates, which JSON can spell
     except (ValueError, RecursionError) as error:
         raise BadRequest("the body is not JSON in UTF-8") from error
     if not isinstance(found, dict):

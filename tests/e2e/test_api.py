@@ -115,6 +115,7 @@ REFUSED = [
     ("POST", "/v1/classify", b"\x89PNG\r\n\x1a\n", 422, "CorruptImage"),
     ("POST", "/v1/classify", bytes(4 * 1024 * 1024 + 1), 413, "BodyTooLarge"),
     ("POST", "/getPrediction", b"{", 400, "BadRequest"),
+    ("POST", "/getPrediction", b'{"image": "\\ud800"}', 400, "BadRequest"),
     ("POST", "/getPrediction", {"image": "?"}, 422, "InvalidParameter"),
     ("POST", "/getPrediction", {"image": "", "more": 1}, 422, "InvalidParameter"),
     ("GET", "/v1/images/none", None, 404, "NoSuchImage"),
