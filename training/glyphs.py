@@ -5,9 +5,10 @@ Everything random comes from the `random.Random` that is passed in.
 
 import random
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -98,19 +99,23 @@ def _set_character(file: Path, size: int, character: str) -> tuple[Ink, int, int
     return np.asarray(canvas), int(left), int(top), face.getlength(character)
 
 
-def set_in_font(text: str, font: Font, size: int, space: float = 1.0) -> Line:
+def set_in_font(
+    text: str, font: Font, size: int, space: float = 1.0, moves: Iterable[tuple[int, int]] = repeat((0, 0))
+) -> Line:
     """A text in a font of `size` pixels an em, without kerning, spaces `space` times as wide as they are.
 
+    `moves` says of each character how many pixels it is apart from the one before, and how many below the baseline.
     Characters are drawn once and then pasted: drawing each line anew would cost more than learning from it.
     """
     placed, middles, pen = [], [], float(size)
-    for character in text:
+    for character, (apart, below) in zip(text, moves, strict=False):
         file = next((file for file, covered in zip(font.files, font.covers, strict=True) if character in covered), None)
         ink, left, top, advance = _set_character(file or font.files[0], size, character)
         if character == " ":
             advance = max(advance, size / 5) * space
         else:
-            placed.append((ink, round(pen) + left, 2 * size + top))
+            pen = max(0.0, pen + apart)
+            placed.append((ink, max(0, round(pen) + left), 2 * size + top + below))
         middles.append(pen + advance / 2)
         pen += advance
     canvas = np.zeros((4 * size, int(pen) + 2 * size), np.uint8)
@@ -120,8 +125,11 @@ def set_in_font(text: str, font: Font, size: int, space: float = 1.0) -> Line:
     return trimmed(Line(text, canvas, middles))
 
 
-def font_lines(fonts: Sequence[Font], words: Sequence[str], charset: str) -> Draw:
-    """Texts of all kinds in fonts, each family as often as any other."""
+def font_lines(fonts: Sequence[Font], words: Sequence[str], charset: str, *, by_hand: bool = False) -> Draw:
+    """Texts of all kinds in fonts, each family as often as any other.
+
+    `by_hand` sets half of them as hands write: letters closer or farther apart than the font has them, and uneven.
+    """
     families: dict[str, list[Font]] = {}
     for font in fonts:
         families.setdefault(font.family, []).append(font)
@@ -131,7 +139,12 @@ def font_lines(fonts: Sequence[Font], words: Sequence[str], charset: str) -> Dra
         font = rng.choice(families[rng.choice(names)])
         text = make_text(rng, words, charset, shortest, longest)
         text = " ".join("".join(filter(font.has, text)).split()) or rng.choice("абвгдежзиклмнопрст")
-        return set_in_font(text, font, rng.choice((30, 36, 44)), rng.uniform(0.8, 2.2))
+        size, space = rng.choice((30, 36, 44)), rng.uniform(0.8, 2.2)
+        if not by_hand or rng.random() < 0.5:
+            return set_in_font(text, font, size, space)
+        apart, uneven = rng.uniform(-0.03, 0.12) * size, rng.uniform(0, 0.05) * size
+        moves = [(round(rng.gauss(apart, uneven / 2)), round(rng.gauss(0, uneven))) for _ in text]
+        return set_in_font(text, font, size, space, moves)
 
     return draw
 

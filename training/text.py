@@ -204,15 +204,20 @@ def _fonts(recipe: Recipe, path: Path, words: Sequence[str], kept: Sequence[str]
     if strange := apart - known:
         raise RecipeError(f"data.options: no font {', '.join(sorted(strange))}; there are: {', '.join(sorted(known))}")
 
-    def lines(families: Collection[str], words: Sequence[str], more: Sequence[Font] = ()) -> Draw:
-        return font_lines([*(font for font in fonts if font.family in families), *more], words, charset)
+    def among(families: Collection[str]) -> list[Font]:
+        return [font for font in fonts if font.family in families]
 
     files = [file for folder in (path, path / "fonts") for kind in ("*.ttf", "*.otf") for file in folder.glob(kind)]
     own = read_fonts(files, charset) if files else []
     return _Source(
-        learned=[(0.40, lines(known - apart, words, own))],
-        held=[lines(options["validation_fonts"], kept)],
-        tests={f"fonts never seen ({', '.join(options['test_fonts'])})": (lines(options["test_fonts"], kept), 400)},
+        learned=[(0.48, font_lines([*among(known - apart), *own], words, charset, by_hand=True))],
+        held=[font_lines(among(options["validation_fonts"]), kept, charset)],
+        tests={
+            f"fonts never seen ({', '.join(options['test_fonts'])})": (
+                font_lines(among(options["test_fonts"]), kept, charset),
+                400,
+            )
+        },
         own=bool(own),
     )
 
@@ -240,7 +245,7 @@ def _tracks(
     held_letters, held_whole = glyphs(validating.__contains__, 1)
     test_letters, test_whole = glyphs(testing.__contains__, 1)
     yield _Source(
-        learned=[(0.33, collage_lines(letters, words, charset)), (0.02, word_lines(whole))],
+        learned=[(0.28, collage_lines(letters, words, charset)), (0.02, word_lines(whole))],
         held=[collage_lines(held_letters, kept, charset), word_lines(held_whole)],
         tests={
             "collages of letters of writers never seen": (collage_lines(test_letters, kept, charset), 400),
@@ -260,7 +265,7 @@ def _boxed(recipe: Recipe, path: Path, words: Sequence[str], kept: Sequence[str]
         boxed_lines(parts[part], among, charset)
         for part, among in (("train", words), ("validation", kept), ("test", kept))
     )
-    yield _Source([(0.25, train)], [validation], {"collages of CMNIST test letters": (test, 400)})
+    yield _Source([(0.22, train)], [validation], {"collages of CMNIST test letters": (test, 400)})
 
 
 def _transcribed(

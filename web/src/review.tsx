@@ -1,6 +1,6 @@
 // Review: what waits for a person, the worst first, by keyboard: accept, correct, skip, undo. A label is the truth that
 // counts in the model's accuracy, and takes the picture out of everybody's queue.
-import { useCallback, useEffect, useRef, useState } from "preact/hooks";
+import { useCallback, useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { ask } from "./api";
 import { useLoaded, useModel } from "./hooks";
 import { Loading, Mark, ModelPicker, Nothing, Picture, sized, Trouble } from "./parts";
@@ -345,7 +345,8 @@ function isDigit(text: string): boolean {
 function useKeys(pressed: (key: string) => boolean): void {
   const latest = useRef(pressed);
   latest.current = pressed;
-  useEffect(() => {
+  // with the picture, not after it is painted: a key pressed the moment a picture appears is meant for it
+  useLayoutEffect(() => {
     const heard = (event: KeyboardEvent) => {
       const at = event.target as HTMLElement;
       const typed = at.closest("input, select, textarea, dialog, details");
