@@ -34,10 +34,10 @@ def build(app: cdk.App, config: DeployConfig) -> None:
         pipeline.add_stack_dependency(model)  # a run needs its model's endpoint, which it knows by its computed name
         stacks.append(model)
     if config.web is not None:
-        buckets, table, alerts = data.buckets, data.table, data.alerts
         web = WebStack(
-            app, f"{prefix}-web", config, config.web, env=target, buckets=buckets, table=table, alerts=alerts
-        )
+            app, f"{prefix}-web", config, config.web, env=target,
+            buckets=data.buckets, table=data.table, alerts=data.alerts, reviewers=data.reviewers,
+        )  # fmt: skip
         web.add_stack_dependency(pipeline)  # whose functions and state machine it knows by their computed names
         stacks.append(web)
     for stack in stacks:

@@ -16,8 +16,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from cli.deployment import Deployment
-from ics import paths
-from ics.request import split_uri
+from ics import paths, quarantine
+from ics.contracts import ImageRef
 from ics.tagging import QUARANTINE_TAG
 
 _GONE = ("NoSuchKey", "NoSuchVersion", "404", "MethodNotAllowed")
@@ -77,19 +77,20 @@ class Reviewer:
             raise QuarantineError(
                 f"{len(entries)} versions of {uri} are in quarantine: add --version, one of {versions}"
             )
-        (entry,) = entries
         at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        record = {**entry, "released_at": at, "released_by": self.caller, "because": because}
-        results = self.deployment.results_bucket
-        content = json.dumps(record, ensure_ascii=False).encode()
-        self.s3.put_object(Bucket=results, Key=paths.released(entry["image_id"], at), Body=content)
-        self._take_tag_off(entry)
-        self.s3.delete_object(Bucket=results, Key=paths.quarantined(entry["image_id"]))
-        return record
+        return quarantine.release(entries[0], self.caller, because, at, self)
 
-    def _take_tag_off(self, entry: dict[str, Any]) -> None:
-        bucket, key = split_uri(entry["s3_uri"])
-        place = {"Bucket": bucket, "Key": key, **({"VersionId": entry["version"]} if entry["version"] else {})}
+    def write(self, key: str, content: bytes) -> None:
+        """Write an object of the results bucket."""
+        self.s3.put_object(Bucket=self.deployment.results_bucket, Key=key, Body=content)
+
+    def delete(self, key: str) -> None:
+        """Delete an object of the results bucket."""
+        self.s3.delete_object(Bucket=self.deployment.results_bucket, Key=key)
+
+    def take_tag_off(self, image: ImageRef) -> None:
+        """Take the quarantine's tag off an image; of one that is gone there is nothing to take."""
+        place = {"Bucket": image.bucket, "Key": image.key, **({"VersionId": image.version} if image.version else {})}
         try:
             tags = self.s3.get_object_tagging(**place)["TagSet"]
             others = [tag for tag in tags if tag["Key"] != QUARANTINE_TAG]

@@ -8,10 +8,8 @@ from cli import show
 from cli.deployment import LOCAL, connect
 from cli.options import Env, Json, app, print_json, state
 from cli.quarantine import Reviewer
+from ics.quarantine import reason
 from ics.request import split_uri
-
-LONGEST = 1000
-"""Characters of a reason."""
 
 quarantine = typer.Typer(no_args_is_help=True, help="Images that the routing policy hides from all but reviewers.")
 app.add_typer(quarantine, name="quarantine")
@@ -45,9 +43,10 @@ def release(
 
     Example: `ics quarantine release s3://my-bucket/incoming/2026/a.png --because "a toy, see ticket 12" --env dev`
     """
-    because = " ".join(because.split())
-    if not because or len(because) > LONGEST:
-        raise typer.BadParameter(f"a reason of 1 to {LONGEST:,} characters is needed", param_hint="--because")
+    try:
+        because = reason(because)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--because") from error
     try:
         split_uri(uri)
     except ValueError as error:

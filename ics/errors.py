@@ -50,6 +50,8 @@ IcsError
 ├── StartFailed             Step Functions did not answer, after retries, or refused to start a run
 ├── NotPublished           SNS did not take a message
 ├── TableUnavailable        DynamoDB did not answer, after retries, or refused
+├── RoleUnavailable         STS did not give the role that reads what is in quarantine
+├── ReleaseFailed           an image could not be released from quarantine: it is hidden still
 ├── ApiError                a request to the HTTP API is refused; each has its HTTP status
 │   ├── BadRequest          400: the body is not what the route takes
 │   ├── PastTheFrontDoor    403: the request did not come through CloudFront
@@ -287,6 +289,14 @@ class NotPublished(IcsError):
 
 class TableUnavailable(IcsError):
     """DynamoDB did not answer, after retries, or refused."""
+
+
+class RoleUnavailable(IcsError):
+    """STS did not give the role that reads what is in quarantine."""
+
+
+class ReleaseFailed(IcsError):
+    """The image could not be released from quarantine: it is hidden still."""
 
 
 class ApiError(IcsError):

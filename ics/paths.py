@@ -34,9 +34,11 @@ Results bucket (the record):
     evaluations/model=<m>/latest.json               those of a model's latest
     policy/policy.toml                              the routing policy, put there by people
     quarantine/<image id>.json                      an image in quarantine
-    audit/quarantine/<image id>/<time>-released.json    who released it, when and why
+    audit/quarantine/<image id>/<time>-<did>.json   who released it, or put it there by hand, when and why
     capture/...                                     what the endpoint was asked and answered, written by SageMaker
 """
+
+from typing import Literal
 
 from ics.contracts import Batch
 
@@ -144,9 +146,9 @@ def quarantined(image_id: str) -> str:
     return f"{QUARANTINE}{image_id}.json"
 
 
-def released(image_id: str, at: str) -> str:
-    """The record of a release; `at` is ISO 8601 UTC."""
-    return f"audit/quarantine/{image_id}/{at}-released.json"
+def quarantine_record(image_id: str, at: str, did: Literal["quarantined", "released"]) -> str:
+    """The record of what a person did; `at` is ISO 8601 UTC."""
+    return f"audit/quarantine/{image_id}/{at}-{did}.json"
 
 
 def worst(run: str) -> str:

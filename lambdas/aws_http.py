@@ -44,7 +44,7 @@ class Credentials:
     session_token: str = ""
 
 
-def credentials() -> Credentials:
+def own_credentials() -> Credentials:
     """Those of this function, from its environment."""
     return Credentials(
         os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"], os.environ.get("AWS_SESSION_TOKEN", "")
@@ -66,8 +66,11 @@ def request(
     headers: Mapping[str, str] | None = None,
     body: bytes = b"",
     timeout: float = 25.0,
+    credentials: Credentials | None = None,
 ) -> Response:
-    """Sign and send one request, once. `url` is already percent-encoded; `query` is not.
+    """Sign and send one request, once, as this function or with other `credentials`.
+
+    `url` is already percent-encoded; `query` is not.
 
     A kept connection that the other side has closed meanwhile is opened again; nothing else is tried twice.
 
@@ -79,7 +82,8 @@ def request(
     search = canonical_query(query or {})
     signed = sign(
         method, parts.netloc, parts.path or "/", search, dict(headers or {}), body,
-        service=service, region=os.environ["AWS_REGION"], credentials=credentials(), at=datetime.now(UTC),
+        service=service, region=os.environ["AWS_REGION"], credentials=credentials or own_credentials(),
+        at=datetime.now(UTC),
     )  # fmt: skip
     target = f"{parts.path or '/'}?{search}" if search else parts.path or "/"
     origin = f"{parts.scheme}://{parts.netloc}"

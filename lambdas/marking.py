@@ -1,13 +1,12 @@
 """What the policy asks to be done to the images themselves: quarantine, and accepted ones tagged with their label."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from obstore.exceptions import BaseError
 
-from ics import paths
+from ics import paths, quarantine
 from ics.contracts import ImageRef
 from ics.errors import ImageError, QuarantineFailed, TagFailed
 from ics.policy import Policy
@@ -20,8 +19,6 @@ from lambdas.s3 import write_results
 
 AT_ONCE = 16
 """Images marked at once."""
-
-_IN_QUARANTINE = ("image_id", "s3_uri", "version", "label", "confidence", "run", "batch", "policy")
 
 Row = dict[str, Any]
 
@@ -40,16 +37,31 @@ def mark(rows: Sequence[Row], policy: Policy) -> None:
             list(workers.map(_name, named))
 
 
-def _quarantine(row: Row) -> None:
-    if row["member"]:
-        _fail(row, QuarantineFailed(f"{row['s3_uri']} is part of a shard, which can only be hidden as a whole"))
-        return
+def hide(entry: quarantine.Entry) -> None:
+    """Hide an image from all but reviewers, and list it as hidden; nothing is done to one that is gone.
+
+    Raises:
+        QuarantineFailed: S3 did not take its tag, or its entry.
+    """
     try:
-        if object_tags.add(_image(row), {QUARANTINE_TAG: "true"}):
-            entry = {name: row[name] for name in _IN_QUARANTINE} | {"quarantined_at": row["decided_at"]}
-            write_results(paths.quarantined(row["image_id"]), json.dumps(entry, ensure_ascii=False).encode())
+        if object_tags.add(quarantine.image_of(entry), {QUARANTINE_TAG: "true"}):
+            write_results(paths.quarantined(entry["image_id"]), quarantine.dumped(entry))
     except (OSError, BaseError) as error:
-        _fail(row, QuarantineFailed(str(error)))
+        raise QuarantineFailed(str(error)) from error
+
+
+def check_can_be_hidden(row: Mapping[str, Any]) -> None:
+    """Raise QuarantineFailed for an image that has no tags of its own."""
+    if row["member"]:
+        raise QuarantineFailed(f"{row['s3_uri']} is part of a shard, which can only be hidden as a whole")
+
+
+def _quarantine(row: Row) -> None:
+    try:
+        check_can_be_hidden(row)
+        hide(quarantine.entry_of(row, row["decided_at"]))
+    except QuarantineFailed as error:
+        _fail(row, error)
 
 
 def _name(row: Row) -> None:

@@ -1,4 +1,4 @@
-"""Object tags, added to the very version that was classified; what else an object is tagged with is kept.
+"""Object tags, set on the very version that was classified; what else an object is tagged with is kept.
 
 S3 API reference, GetObjectTagging and PutObjectTagging: a put replaces all tags, so they are read first.
 """
@@ -30,25 +30,50 @@ def add(image: ImageRef, wanted: Mapping[str, str]) -> bool:
     Raises:
         TagsRefused: S3 refused, or did not answer.
     """
-    answer = _request("GET", image, b"")
-    if answer is None:
+    tags = _tags(image, None)
+    if tags is None:
         return False
-    tags = {
+    if tags.items() >= wanted.items():
+        return True
+    return _request("PUT", image, _document(tags | dict(wanted)), None) is not None
+
+
+def remove(image: ImageRef, name: str, credentials: aws_http.Credentials) -> None:
+    """Take a tag off an object, as somebody who may; nothing where it has none, or is gone.
+
+    Raises:
+        TagsRefused: S3 refused, or did not answer.
+    """
+    tags = _tags(image, credentials) or {}
+    if tags.pop(name, None) is None:
+        return
+    if tags:
+        _request("PUT", image, _document(tags), credentials)
+    else:
+        _request("DELETE", image, b"", credentials)
+
+
+def _tags(image: ImageRef, credentials: aws_http.Credentials | None) -> dict[str, str] | None:
+    answer = _request("GET", image, b"", credentials)
+    if answer is None:
+        return None
+    return {
         tag.findtext(f"{_XML}Key", ""): tag.findtext(f"{_XML}Value", "") or ""
         for tag in ET.fromstring(answer).iter(f"{_XML}Tag")  # noqa: S314 - from S3 itself; expat expands no entity
     }
-    if tags.items() >= wanted.items():
-        return True
+
+
+def _document(tags: Mapping[str, str]) -> bytes:
     root = ET.Element("Tagging", xmlns=_XML.strip("{}"))
     tag_set = ET.SubElement(root, "TagSet")
-    for key, value in (tags | dict(wanted)).items():
+    for key, value in tags.items():
         tag = ET.SubElement(tag_set, "Tag")
         ET.SubElement(tag, "Key").text = key
         ET.SubElement(tag, "Value").text = value
-    return _request("PUT", image, ET.tostring(root)) is not None
+    return bytes(ET.tostring(root))
 
 
-def _request(method: str, image: ImageRef, body: bytes) -> bytes | None:
+def _request(method: str, image: ImageRef, body: bytes, credentials: aws_http.Credentials | None) -> bytes | None:
     """The answer to a request about an object's tags, None where there is no such object or version."""
     url = f"{aws_http.service_url('s3', 's3')}/{image.bucket}/{quote(image.key, safe='/')}"
     query = {"tagging": "", **({"versionId": image.version} if image.version else {})}
@@ -59,7 +84,9 @@ def _request(method: str, image: ImageRef, body: bytes) -> bytes | None:
     for attempt in range(ATTEMPTS):
         time.sleep(0.1 * attempt)
         try:
-            answer = aws_http.request(method, url, service="s3", query=query, headers=headers, body=body, timeout=2)
+            answer = aws_http.request(
+                method, url, service="s3", query=query, headers=headers, body=body, timeout=2, credentials=credentials
+            )
         except (OSError, http.client.HTTPException) as error:
             problem = f"no answer: {error}"
             continue

@@ -18,9 +18,19 @@ from lambdas import aws_http
 _ALGORITHM = "AWS4-HMAC-SHA256"
 
 
-def get_url(bucket: str, key: str, seconds: int, version: str = "", at: datetime | None = None) -> str:
-    """A URL that gets an object, of a version where it is given, for so many seconds from `at`, by default from now."""
-    credentials, moment = aws_http.credentials(), at or datetime.now(UTC)
+def get_url(
+    bucket: str,
+    key: str,
+    seconds: int,
+    version: str = "",
+    at: datetime | None = None,
+    credentials: aws_http.Credentials | None = None,
+) -> str:
+    """A URL that gets an object, of a version where it is given, for so many seconds from `at`, by default from now.
+
+    Whoever has it reads the object as this function, or as whose `credentials` are given.
+    """
+    credentials, moment = credentials or aws_http.own_credentials(), at or datetime.now(UTC)
     scope, timestamp = _scope(moment), f"{moment:%Y%m%dT%H%M%SZ}"
     url = f"{aws_http.service_url('s3', 's3')}/{bucket}/{quote(key, safe='/~')}"
     query = {
@@ -45,7 +55,7 @@ def post_form(bucket: str, key: str, most: int, seconds: int, at: datetime | Non
 
     The content comes in a last field named `file`.
     """
-    credentials, moment = aws_http.credentials(), at or datetime.now(UTC)
+    credentials, moment = aws_http.own_credentials(), at or datetime.now(UTC)
     scope = _scope(moment)
     fields = {
         "key": key,

@@ -71,6 +71,7 @@ class Settings:
     reviews: bool = False
     text_model: str = ""
     origin_secret: str = ""
+    reviewer_role: str = ""
     log_level: str = "INFO"
 
     def at_once(self, model: str) -> int:

@@ -77,7 +77,7 @@ async def watch(scope: MutableMapping[str, Any], receive: Receive, send: Send) -
     headers = _text(scope)
     body = await read_body(receive)
     query = _query(scope["query_string"])
-    if service == "sns":  # its API takes forms, and what a call is about is in them
+    if service in ("sns", "sts"):  # their APIs take forms, and what a call is about is in them
         query |= parse_qs(body.decode("latin-1"))
     request = (service, scope["method"], scope["path"], headers, body, query)
     if service == "rekognition":

@@ -14,7 +14,7 @@ from stacks.training_role import training_role
 
 
 class DataStack(cdk.Stack):
-    """Gives `buckets`, `table` and `alerts` to the stacks that follow."""
+    """Gives `buckets`, `table`, `alerts` and the role of `reviewers` to the stacks that follow."""
 
     def __init__(self, scope: Construct, construct_id: str, config: DeployConfig, **properties: Any) -> None:
         super().__init__(scope, construct_id, **properties)
@@ -30,8 +30,8 @@ class DataStack(cdk.Stack):
             "MailTopicArn": self.alerts.mail.topic_arn,
         }.items():
             cdk.CfnOutput(self, key, value=value)
-        reviewers = reviewer_role(self, "ReviewerRole", self.buckets)
-        cdk.CfnOutput(self, "ReviewerRoleArn", value=reviewers.role_arn)
+        self.reviewers = reviewer_role(self, "ReviewerRole", self.buckets)
+        cdk.CfnOutput(self, "ReviewerRoleArn", value=self.reviewers.role_arn)
         if config.training:
             role = training_role(self, "TrainingRole", config, self.buckets)
             cdk.CfnOutput(self, "TrainingRoleArn", value=role.role_arn)

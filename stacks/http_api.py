@@ -54,6 +54,7 @@ class ApiFront(Construct):
         buckets: Buckets,
         table: dynamodb.ITable,
         alerts: Alerts,
+        reviewers: iam.IRole,
         sign_in: SignIn,
         origin_secret: secretsmanager.ISecret,
     ) -> None:
@@ -79,6 +80,7 @@ class ApiFront(Construct):
                 "THRESHOLD": str(config.threshold),
                 "MAX_PIXELS": str(config.max_pixels),
                 "ORIGIN_SECRET": origin_secret.secret_arn,
+                "REVIEWER_ROLE": reviewers.role_arn,
                 **({"UPLOAD_PREFIX": prefix} if prefix else {}),
                 **({"TEXT_MODEL": settings.text_model} if settings.text_model else {}),
                 "LOG_LEVEL": "INFO",
@@ -86,6 +88,8 @@ class ApiFront(Construct):
             rights=[
                 *_rights(self, config, buckets, table, prefix),
                 *publish(alerts.topic, alerts.key),
+                # Its own role reads nothing in quarantine: for a caller who is a reviewer it takes on theirs.
+                iam.PolicyStatement(actions=["sts:AssumeRole"], resources=[reviewers.role_arn]),
                 iam.PolicyStatement(actions=["secretsmanager:GetSecretValue"], resources=[origin_secret.secret_arn]),
             ],
             failures="API Gateway hands each failure on to its caller",
@@ -156,7 +160,7 @@ def _rights(
         *tag(buckets.images),
         *read(buckets.working, "runs/*"),
         *write(buckets.working, "runs/api-*"),
-        *read(buckets.results, "results/*", "runs/*", "policy/*", "evaluations/*"),
+        *read(buckets.results, "results/*", "runs/*", "policy/*", "evaluations/*", "quarantine/*"),
         *write(buckets.results, f"results/*/run={paths.API_RUN}/*"),
         *write(buckets.results, "labels/*"),
         *write(buckets.results, "quarantine/*"),

@@ -1,4 +1,4 @@
-"""Who may look at images in quarantine and release them: the role that `ics quarantine` assumes.
+"""Who may look at images in quarantine and release them: the role that `ics quarantine` assumes, and the HTTP API.
 
 The images bucket denies such images to everyone whose principal does not carry the tag `ics-reviewer`: this role does.
 """

@@ -4,6 +4,7 @@ from typing import Any
 
 import aws_cdk as cdk
 from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
@@ -29,6 +30,7 @@ class WebStack(cdk.Stack):
         buckets: Buckets,
         table: dynamodb.ITable,
         alerts: Alerts,
+        reviewers: iam.IRole,
         **properties: Any,
     ) -> None:
         super().__init__(scope, construct_id, **properties)
@@ -53,6 +55,7 @@ class WebStack(cdk.Stack):
             buckets=buckets,
             table=table,
             alerts=alerts,
+            reviewers=reviewers,
             sign_in=sign_in,
             origin_secret=secret,
         )

@@ -107,13 +107,15 @@ class Label:
 class Image:
     """What is known of a picture. `state` is waiting until it is classified; only then are there a verdict and labels.
 
-    `picture` is a short-lived URL of it, null in quarantine. `truth` are the labels that count: two are a conflict.
+    `picture` is a short-lived URL of it; of one in quarantine only reviewers get one. `truth` are the labels that
+    count: two are a conflict.
     """
 
     id: str
     state: Literal["waiting", "classified"]
     verdict: Verdict | None
     picture: str | None
+    quarantined: bool
     labels: list[Label]
     truth: list[str]
 
@@ -123,6 +125,14 @@ class LabelBody:
     """The truth about a picture, or null to withdraw one's own label."""
 
     label: str | None
+
+
+@dataclass(frozen=True)
+class QuarantineBody:
+    """Whether a picture is hidden from all but reviewers, and why: a text of 1 to 1,000 characters."""
+
+    quarantined: bool
+    because: str
 
 
 @dataclass(frozen=True)

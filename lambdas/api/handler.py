@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from ics.errors import IcsError, PastTheFrontDoor
-from lambdas.api import accuracy, classifying, describing, images, reviews, runs, uploads
+from lambdas.api import accuracy, classifying, describing, hiding, images, reviews, runs, uploads
 from lambdas.api.problems import problem_of
 from lambdas.api.router import app
 from lambdas.runtime import log, settings
 from lambdas.secret import secret
 
-ROUTES = (accuracy, classifying, describing, images, reviews, runs, uploads)
+ROUTES = (accuracy, classifying, describing, images, hiding, reviews, runs, uploads)
 """The modules whose routes `app` holds: to import them is to add them."""
 
 ORIGIN_HEADER = "x-ics-origin"

@@ -11,13 +11,20 @@ from aws_lambda_powertools.event_handler import Response
 
 from ics import paths, review
 from ics.contracts import ImageRef
-from ics.errors import BadRequest, BodyTooLarge, InvalidParameter, NoSuchImage, NoSuchModel
+from ics.errors import (
+    BadRequest,
+    BodyTooLarge,
+    InvalidParameter,
+    NoSuchImage,
+    NoSuchModel,
+    QuarantineFailed,
+    RoleUnavailable,
+)
 from ics.request import split_uri
-from ics.tagging import HIDDEN_REASONS
-from lambdas import presigned, table
+from lambdas import presigned, reviewer, table
 from lambdas.api.answers import Image, LabelBody
 from lambdas.api.classifying import shown
-from lambdas.api.router import MODEL, answered, asked, caller, json_body, only, route
+from lambdas.api.router import MODEL, answered, asked, caller, json_body, may, only, route
 from lambdas.runtime import now, settings, store
 from lambdas.s3 import read_results, write_results
 
@@ -29,7 +36,7 @@ _IMAGE_ID = re.compile("[0-9a-f]{64}")
 _UPLOAD_ID = re.compile("[0-9a-f]{32}")
 
 
-@route("GET", "/v1/images/<image_id>", answer=Image, query=(MODEL,), errors=(NoSuchImage, NoSuchModel))
+@route("GET", "/v1/images/<image_id>", answer=Image, query=(MODEL,), errors=(NoSuchImage, NoSuchModel, RoleUnavailable))
 def get_image(image_id: str) -> Response[Any]:
     """Show what is known of a picture.
 
@@ -42,14 +49,14 @@ def get_image(image_id: str) -> Response[Any]:
     record = _record(items, asked(MODEL))
     if record is None:
         if is_upload:  # it is there, and has not been classified
-            return answered(_described(image_id, None, []))
+            return answered(described(image_id, None, []))
         raise NoSuchImage(f"no image {image_id!r} is known")
-    return answered(_described(record["image_id"], _row(record), items))
+    return answered(described(record["image_id"], _row(record), items))
 
 
 @route(
     "PUT", "/v1/images/<image_id>/label", answer=Image, query=(MODEL,), body=LabelBody,
-    errors=(BadRequest, BodyTooLarge, NoSuchImage, NoSuchModel),
+    errors=(BadRequest, BodyTooLarge, NoSuchImage, NoSuchModel, RoleUnavailable),
 )  # fmt: skip
 def put_label(image_id: str) -> Response[Any]:
     """Say what a picture shows; null withdraws one's own label.
@@ -62,15 +69,39 @@ def put_label(image_id: str) -> Response[Any]:
     label = found.get("label", "")
     if label is not None and (not isinstance(label, str) or not label.strip() or len(label) > MAX_LABEL):
         raise InvalidParameter(f"label must be a text of 1 to {MAX_LABEL} characters, or null")
+    row, record, items = known(image_id)
+    given = _say(row, label)
+    if review.needs_review(row):
+        _queue(row, record, review.counting(review.history([*items, given], row["model"])))
+    return answered(described(row["image_id"], row, [*items, given]))
+
+
+def known(image_id: str) -> tuple[dict[str, Any], Mapping[str, Any], list[table.Item]]:
+    """A classified picture's row by the model that is asked for, the item that finds it, and all of its items.
+
+    Raises:
+        NoSuchImage, NoSuchModel: as their names say.
+    """
     items = _items(_named(image_id)[0])
     record = _record(items, asked(MODEL))
     if record is None:
         raise NoSuchImage(f"no image {image_id!r} is known")
-    row = _row(record)
-    given = _say(row, label)
-    if review.needs_review(row):
-        _queue(row, record, review.counting(review.history([*items, given], row["model"])))
-    return answered(_described(row["image_id"], row, [*items, given]))
+    return _row(record), record, items
+
+
+def described(image_id: str, row: Mapping[str, Any] | None, items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What callers are shown of a picture; one in quarantine is seen by reviewers alone."""
+    labels = review.history(items, row["model"]) if row else []
+    quarantined = row is not None and read_results(paths.quarantined(image_id)) is not None
+    return {
+        "id": image_id,
+        "state": "classified" if row else "waiting",
+        "verdict": shown(row) if row else None,
+        "picture": _picture(row, quarantined) if row else None,
+        "quarantined": quarantined,
+        "labels": labels,
+        "truth": review.counting(labels),
+    }
 
 
 def _say(row: Mapping[str, Any], label: str | None) -> dict[str, Any]:
@@ -135,21 +166,14 @@ def _row(record: Mapping[str, Any]) -> dict[str, Any]:
     raise NoSuchImage("the row of this image is gone")
 
 
-def _described(image_id: str, row: Mapping[str, Any] | None, items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    labels = review.history(items, row["model"]) if row else []
-    return {
-        "id": image_id,
-        "state": "classified" if row else "waiting",
-        "verdict": shown(row) if row else None,
-        "picture": _picture(row) if row else None,
-        "labels": labels,
-        "truth": review.counting(labels),
-    }
+def _picture(row: Mapping[str, Any], quarantined: bool) -> str | None:
+    """A URL of the picture; none where it is a part of a shard, or hidden from this caller.
 
-
-def _picture(row: Mapping[str, Any]) -> str | None:
-    """A URL of the picture; none where it is hidden, gone when it was read, or a part of a shard."""
-    if row["reason"] in HIDDEN_REASONS or row["member"]:
+    One in quarantine only a session of the reviewer role can read; so its URL is signed by one.
+    """
+    hidden = quarantined or row["reason"] == QuarantineFailed.__name__
+    if row["member"] or (hidden and not may("reviewer")):
         return None
     bucket, key = split_uri(row["s3_uri"])
-    return presigned.get_url(bucket, key, PICTURE_SECONDS, row["version"])
+    signed_by = reviewer.credentials(caller()) if quarantined else None
+    return presigned.get_url(bucket, key, PICTURE_SECONDS, row["version"], credentials=signed_by)

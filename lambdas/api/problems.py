@@ -18,7 +18,9 @@ from ics.errors import (
     ObjectNotFound,
     ObjectTooLarge,
     ReadFailed,
+    ReleaseFailed,
     RequestError,
+    RoleUnavailable,
     RunNotFound,
     StartFailed,
     TableUnavailable,
@@ -44,9 +46,11 @@ _STATUS: tuple[tuple[type[IcsError], int], ...] = (
     (EndpointThrottled, 503),
     (EndpointUnavailable, 503),
     (BatchError, 502),
+    (ReleaseFailed, 502),
     (RunNotFound, 404),
     (RequestError, 422),
     (StartFailed, 503),
+    (RoleUnavailable, 503),
     (TableUnavailable, 503),
 )
 """The status of each kind of error; the first that fits counts. What fits none is ours to mend."""

@@ -48,6 +48,7 @@ LEAST_ROLE: Mapping[str, str | None] = {
     "GET /v1/runs/<run>": "viewer",
     "GET /v1/reviews": "reviewer",
     "PUT /v1/images/<image_id>/label": "reviewer",
+    "PUT /v1/images/<image_id>/quarantine": "reviewer",
     "POST /v1/runs": "operator",
 }
 """Who may ask what, the whole of it; None is anybody."""
@@ -198,12 +199,20 @@ def asked_model() -> str:
     return model
 
 
+def may(least: str) -> bool:
+    """Whether the caller's groups reach this role. API Gateway has checked who it is."""
+    return bool(set(_groups()) & set(ROLES[ROLES.index(least) :]))
+
+
 def _require(least: str) -> None:
-    """Raise RoleNeeded where the caller's groups do not reach `least`. API Gateway has checked who it is."""
-    # API Gateway writes a claim that is a list as `[one two]`.
-    groups = str(_claims().get("cognito:groups", "")).strip("[]").replace(",", " ").split()
-    if not set(groups) & set(ROLES[ROLES.index(least) :]):
-        raise RoleNeeded(f"this needs the role {least}, and you have {' and '.join(groups) or 'none'}")
+    """Raise RoleNeeded where the caller's groups do not reach `least`."""
+    if not may(least):
+        raise RoleNeeded(f"this needs the role {least}, and you have {' and '.join(_groups()) or 'none'}")
+
+
+def _groups() -> list[str]:
+    """The caller's groups; API Gateway writes a claim that is a list as `[one two]`."""
+    return str(_claims().get("cognito:groups", "")).strip("[]").replace(",", " ").split()
 
 
 def _claims() -> Mapping[str, Any]:

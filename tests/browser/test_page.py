@@ -1,25 +1,29 @@
 """The page as people use it: a real Chromium, the real local deployment, each role, each view."""
 
 import base64
+import hmac
 import io
 import json
 import os
 import re
+import struct
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from cli import accuracy
 from cli.demo import write_pictures
 from cli.deployment import Deployment
 from ics import paths
 from tests.browser.conftest import PATIENCE, Person
-from tests.e2e.asking import Api
-from tests.e2e.test_api import picture, row_of
+from tests.e2e.asking import Api, send
+from tests.e2e.test_api import entry_of, picture, records_of, row_of
 
 expect.set_options(timeout=PATIENCE)
 Someone = Callable[..., Person]
@@ -219,6 +223,82 @@ def test_an_expired_sign_in_is_said_and_leads_back_to_where_one_was(
     assert "\n1\n" in answer(someone, "digit-01-is-1.png")
 
 
+def user_of(deployment: Deployment, api: Api, permanent: bool) -> tuple[str, str, dict[str, str]]:
+    """A new reviewer's name, password, and how the user pool's API knows them."""
+    name, word = f"ann-{time.time_ns()}", f"First.Word.{time.time_ns()}"
+    user = {"UserPoolId": api.web.user_pool, "Username": name}
+    pool = deployment.session.client("cognito-idp", endpoint_url=deployment.endpoint_url)
+    pool.admin_create_user(**user, MessageAction="SUPPRESS", TemporaryPassword=word)
+    pool.admin_add_user_to_group(**user, GroupName="reviewer")
+    if permanent:
+        pool.admin_set_user_password(**user, Password=word, Permanent=True)
+    return name, word, user
+
+
+def sign_in(person: Person, name: str, word: str) -> None:
+    """Sign out, and in again by the form as somebody else."""
+    page = person.page
+    page.locator(".who summary").click()
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_label("User name").fill(name)
+    page.get_by_label("Password").fill(word)
+    page.get_by_role("button", name="Sign in").click()
+
+
+def test_the_first_password_is_replaced_by_ones_own(person: Someone, deployment: Deployment, api: Api) -> None:
+    name, word, _ = user_of(deployment, api, permanent=False)
+    someone = person("viewer", "review")
+    someone.refused |= {400, 403}
+    page = someone.page
+    sign_in(someone, name, word)
+    own = page.get_by_label("A new password of your own")
+    own.fill("short")
+    assert someone.violations() == []
+    page.get_by_role("button", name="Go on").click()
+    expect(page.get_by_role("alert")).to_contain_text("The new password is too simple: 14 characters")
+    own.fill(f"My.Own.Word.{name}")
+    page.get_by_role("button", name="Go on").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Review")
+    expect(page.locator(".who summary")).to_contain_text("reviewer")
+    sign_in(someone, name, word)
+    expect(page.get_by_role("alert")).to_have_text("The user name or the password is not right.")
+    page.get_by_label("Password").fill(f"My.Own.Word.{name}")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.locator(".who summary")).to_contain_text("reviewer")
+
+
+def test_who_has_a_second_factor_is_asked_for_its_code(person: Someone, deployment: Deployment, api: Api) -> None:
+    name, word, user = user_of(deployment, api, permanent=True)
+    pool = deployment.session.client("cognito-idp", endpoint_url=deployment.endpoint_url)
+    token = pool.admin_initiate_auth(
+        UserPoolId=api.web.user_pool, ClientId=api.web.client, AuthFlow="ADMIN_USER_PASSWORD_AUTH",
+        AuthParameters={"USERNAME": name, "PASSWORD": word},
+    )["AuthenticationResult"]["AccessToken"]  # fmt: skip
+    key = pool.associate_software_token(AccessToken=token)["SecretCode"]
+    pool.verify_software_token(AccessToken=token, UserCode=code_of(key))
+    pool.admin_set_user_mfa_preference(**user, SoftwareTokenMfaSettings={"Enabled": True, "PreferredMfa": True})
+    someone = person("viewer")
+    someone.refused.add(400)
+    page = someone.page
+    sign_in(someone, name, word)
+    code = page.get_by_label("Code of your second factor")
+    code.fill("000000" if code_of(key) != "000000" else "000001")
+    assert someone.violations() == []
+    page.get_by_role("button", name="Go on").click()
+    expect(page.get_by_role("alert")).to_contain_text("The code is not right.")
+    code.fill(code_of(key))
+    page.get_by_role("button", name="Go on").click()
+    expect(page.locator(".who summary")).to_contain_text(name)
+
+
+def code_of(key: str) -> str:
+    """The one-time code of this half minute (RFC 6238, as authenticator apps compute it)."""
+    counter = struct.pack(">Q", int(time.time()) // 30)
+    digest = hmac.digest(base64.b32decode(key + "=" * (-len(key) % 8)), counter, "sha1")
+    place = digest[-1] & 15
+    return f"{(int.from_bytes(digest[place : place + 4]) & 0x7FFFFFFF) % 1_000_000:06}"
+
+
 def test_a_viewer_is_refused_what_reviewers_and_operators_may(person: Someone, deployment: Deployment) -> None:
     someone = person("viewer", "runs")
     someone.refused.add(403)
@@ -267,35 +347,148 @@ def unsure(api: Api, demo: Path) -> Iterator[list[str]]:
         api.ask("PUT", f"/v1/images/{image['image_id']}/label?model=digits", role="reviewer", body={"label": "0"})
 
 
-def test_review_goes_by_keyboard_and_can_be_undone(person: Someone, api: Api, unsure: list[str]) -> None:
-    someone = person("reviewer", "review")
-    page = someone.page
+class Desk:
+    """The page's Review, as somebody at the keyboard sees it."""
 
-    def truth(image: str) -> list[str]:
-        found: list[str] = api.ask("GET", f"/v1/images/{image}?model=digits").json["truth"]
+    def __init__(self, someone: Person) -> None:
+        self.page, self.api = someone.page, someone.api
+        self.standing = self.page.locator(".standing")
+        self.one = self.page.locator(".one")
+
+    def at(self) -> str:
+        """The picture that is looked at, once it is seen."""
+        expect(self.page.locator(".one img")).to_be_visible()
+        return self.one.get_attribute("data-image") or ""
+
+    def press(self, key: str) -> str:
+        """Press a key about the picture that is looked at, and wait until it gives way; which it was."""
+        image = self.at()
+        self.page.keyboard.press(key)
+        expect(self.page.locator(f".one[data-image='{image}']")).to_have_count(0)
+        return image
+
+    def saved(self) -> None:
+        """Wait until all that was done is saved."""
+        expect(self.standing).to_have_attribute("aria-busy", "false")
+
+    def known(self, image: str, role: str = "viewer") -> dict[str, Any]:
+        found: dict[str, Any] = self.api.ask("GET", f"/v1/images/{image}?model=digits", role=role).json
         return found
 
-    standing = page.locator(".standing")
+    def truth(self, image: str) -> list[str]:
+        self.saved()
+        found: list[str] = self.known(image)["truth"]
+        return found
+
+
+def test_review_goes_by_keyboard_and_can_be_undone(person: Someone, unsure: list[str]) -> None:
+    desk = Desk(person("reviewer", "review"))
+    page, standing = desk.page, desk.standing
     expect(standing).to_contain_text("0 pictures labelled")
-    first, second = (one["image_id"] for one in api.ask("GET", "/v1/reviews?limit=2", role="reviewer").json["items"])
-    label = api.ask("GET", f"/v1/images/{first}").json["verdict"]["label"]
-    expect(page.locator(".one img")).to_be_visible()
-    page.keyboard.press("a")
+    first = desk.at()
+    label = desk.known(first)["verdict"]["label"]
+    assert desk.press("a") == first
     expect(standing).to_contain_text("1 picture labelled")
-    assert truth(first) == [label]
+    assert desk.truth(first) == [label]
     page.keyboard.press("z")
     expect(standing).to_contain_text("0 pictures labelled")
-    assert truth(first) == []
-    page.keyboard.press("6")
-    expect(standing).to_contain_text("1 picture labelled")
-    assert truth(first) == ["6"]
+    expect(desk.one).to_have_attribute("data-image", first)
+    assert desk.truth(first) == []
+    desk.press("6")
+    assert desk.truth(first) == ["6"]
+    second = desk.at()
     page.keyboard.press("c")
     page.keyboard.type("8")
     page.keyboard.press("Enter")
     expect(standing).to_contain_text("2 pictures labelled")
-    assert truth(second) == ["8"]
-    page.keyboard.press("s")
+    assert desk.truth(second) == ["8"]
+    third = desk.press("s")
     expect(standing).to_contain_text("1 skipped")
+    assert desk.truth(third) == []
+    for _ in range(3):
+        page.keyboard.press("z")  # at once, as often as needed
+    expect(standing).to_contain_text("0 pictures labelled;")
+    expect(desk.one).to_have_attribute("data-image", first)
+    assert [desk.truth(image) for image in (first, second, third)] == [[], [], []]
+
+
+def test_who_is_faster_than_the_service_need_not_wait(person: Someone, unsure: list[str]) -> None:
+    """Labels are saved behind the reviewer, one after the other; nothing is lost, whatever the network does."""
+    desk = Desk(person("reviewer", "review"))
+    page = desk.page
+    held: list[Route] = []
+    page.route("**/label?*", held.append)
+    images = [desk.press("3") for _ in range(2)]
+    expect(desk.standing).to_contain_text("2 pictures labelled")
+    expect(desk.standing).to_have_attribute("aria-busy", "true")
+    page.keyboard.press("z")  # the second label, which is not sent so far
+    expect(desk.standing).to_contain_text("1 picture labelled")
+    expect(desk.one).to_have_attribute("data-image", images[1])
+    for number in range(3):  # one after the other: the label, the label, its withdrawal
+        while len(held) <= number:
+            page.wait_for_timeout(50)
+        assert len(held) == number + 1
+        held[number].continue_()
+    assert [desk.truth(image) for image in images] == [["3"], []]
+    assert [label["label"] for label in desk.known(images[1])["labels"]] == ["3", None]
+
+
+def test_a_label_that_is_not_saved_is_said_and_its_picture_stands_next_again(
+    person: Someone, unsure: list[str]
+) -> None:
+    someone = person("reviewer", "review")
+    someone.refused.add(503)
+    desk, page = Desk(someone), someone.page
+    problem = {"type": "/docs#TableUnavailable", "title": "x", "status": 503, "detail": "the table does not answer"}
+    page.route("**/label?*", lambda route: route.fulfill(status=503, json=problem), times=1)
+    lost = desk.press("4")
+    seen = desk.at()
+    expect(page.get_by_role("alert")).to_contain_text("Its label was not saved; it stands next again.")
+    expect(desk.standing).to_contain_text("0 pictures labelled")
+    assert desk.at() == seen  # what is looked at is not taken away from under one's keys
+    assert desk.press("5") == seen
+    assert desk.at() == lost
+    desk.press("4")
+    expect(page.get_by_role("alert")).to_have_count(0)
+    assert [desk.truth(image) for image in (lost, seen)] == [["4"], ["5"]]
+
+
+def test_a_picture_is_hidden_by_hand_and_released_again(
+    person: Someone, deployment: Deployment, unsure: list[str]
+) -> None:
+    someone = person("reviewer", "review")
+    desk, page = Desk(someone), someone.page
+    image, seal = desk.at(), page.get_by_text("In quarantine: only reviewers see it")
+    page.keyboard.press("q")
+    page.keyboard.type("not for everybody")
+    page.keyboard.press("Enter")
+    expect(seal).to_be_visible()
+    expect(desk.standing).to_contain_text("1 hidden")
+    desk.saved()
+    assert entry_of(deployment, image)["quarantined_because"] == "not for everybody"
+    assert desk.known(image)["picture"] is None
+    shown = desk.known(image, "reviewer")["picture"]
+    assert send(urllib.request.Request(shown)).status == 200
+    page.reload()  # it is seen by who may, from the start
+    assert desk.at() == image
+    expect(seal).to_be_visible()
+    someone.until("document.querySelector('.one img')?.naturalWidth > 0")
+    assert someone.violations() == []
+    page.get_by_role("button", name="Release").click()
+    page.get_by_label("Why everybody may see it again").fill("a digit")
+    page.get_by_role("button", name="Release").click()
+    expect(seal).to_have_count(0)
+    desk.saved()
+    assert entry_of(deployment, image) is None
+    assert desk.known(image)["picture"]
+    page.keyboard.press("z")
+    expect(seal).to_be_visible()
+    desk.saved()
+    assert entry_of(deployment, image)["quarantined_by"] == "reviewer"
+    did = [one["released_by" if "released_by" in one else "quarantined_by"] for one in records_of(deployment, image)]
+    assert did == ["reviewer"] * 3
+    desk.press("7")  # it is labelled, hidden or not
+    assert desk.truth(image) == ["7"]
 
 
 def test_a_correction_changes_the_accuracy_page(
@@ -320,11 +513,11 @@ def test_a_correction_changes_the_accuracy_page(
     expect(page.get_by_role("heading", name="What is taken for what")).to_be_visible()
     before = right()
     someone.go("Review")
-    while (shown := page.locator(".one").get_attribute("data-image")) != first:
-        page.keyboard.press("s")
-        expect(page.locator(".one")).not_to_have_attribute("data-image", shown or "")
-    page.keyboard.press("a")
-    expect(page.locator(".standing")).to_contain_text("1 picture labelled")
+    desk = Desk(someone)
+    while desk.at() != first:
+        desk.press("s")
+    desk.press("a")
+    assert label in desk.truth(first)
     measure()
     someone.go("Accuracy")
     expect(page.get_by_text(f"{before[0] + 1} of {before[1] + 1},")).to_be_visible()

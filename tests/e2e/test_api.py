@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from PIL import Image, ImageDraw, ImageFont
 
 from cli import web
@@ -18,7 +19,7 @@ from cli.deployment import Deployment
 from ics import paths
 from lambdas.make_contact_sheet.handler import FONT
 from local.control import LocalAws
-from tests.e2e.asking import Api, send
+from tests.e2e.asking import Answer, Api, send
 from tests.e2e.harness import Ended, policy_of
 
 PATIENCE = 60
@@ -186,7 +187,8 @@ def _upload(form: dict[str, Any], content: bytes) -> Any:
 @pytest.mark.parametrize(
     ("method", "path", "role", "least"),
     [("POST", "/v1/runs", "viewer", "operator"), ("POST", "/v1/runs", "reviewer", "operator"),
-     ("GET", "/v1/reviews", "viewer", "reviewer"), ("PUT", f"/v1/images/{'0' * 64}/label", "viewer", "reviewer")],
+     ("GET", "/v1/reviews", "viewer", "reviewer"), ("PUT", f"/v1/images/{'0' * 64}/label", "viewer", "reviewer"),
+     ("PUT", f"/v1/images/{'0' * 64}/quarantine", "viewer", "reviewer")],
 )  # fmt: skip
 def test_a_lower_role_is_refused(api: Api, method: str, path: str, role: str, least: str) -> None:
     answer = api.ask(method, path, role=role, body={} if method != "GET" else None)
@@ -362,13 +364,88 @@ def test_the_latest_accuracy_is_shown(api: Api, deployment: Deployment) -> None:
         deployment.s3.delete_object(**place)
 
 
-def test_what_is_quarantined_is_shown_to_nobody_by_url(api: Api, deployment: Deployment, digits: list[bytes]) -> None:
+def test_what_the_policy_quarantines_is_shown_to_reviewers_alone(
+    api: Api, deployment: Deployment, digits: list[bytes]
+) -> None:
     with policy_of(deployment, b'[labels."4"]\nquarantine = true'):
         time.sleep(10.5)
         found = api.ask("POST", "/v1/classify", body=digits[4]).json
     assert (found["decision"], found["reason"]) == ("flagged", "Quarantined")
-    assert api.ask("GET", found["self"]).json["picture"] is None
-    assert deployment.s3.head_object(Bucket=deployment.results_bucket, Key=paths.quarantined(found["image_id"]))[
-        "ContentLength"
-    ]
+    assert entry_of(deployment, found["image_id"])["label"] == "4"
+    hidden = api.ask("GET", found["self"]).json
+    assert (hidden["quarantined"], hidden["picture"]) == (True, None)
+    for role in ("reviewer", "operator"):
+        shown = api.ask("GET", found["self"], role=role).json["picture"]
+        assert send(urllib.request.Request(shown)).content == digits[4]
+    where = f"/v1/images/{found['image_id']}/quarantine"
+    body = {"quarantined": False, "because": "  a four,\n see ticket 12 "}
+    assert api.ask("PUT", where, role="reviewer", body=body).json["quarantined"] is False
+    assert entry_of(deployment, found["image_id"]) is None
+    assert send(urllib.request.Request(api.ask("GET", found["self"]).json["picture"])).content == digits[4]
+    (record,) = records_of(deployment, found["image_id"])
+    assert (record["released_by"], record["because"], record["label"]) == ("reviewer", "a four, see ticket 12", "4")
     time.sleep(10.5)
+
+
+def entry_of(deployment: Deployment, image_id: str) -> Any:
+    """What is listed of an image in quarantine, None where it is in none."""
+    place = {"Bucket": deployment.results_bucket, "Key": paths.quarantined(image_id)}
+    try:
+        return json.loads(deployment.s3.get_object(**place)["Body"].read())
+    except deployment.s3.exceptions.NoSuchKey:
+        return None
+
+
+def records_of(deployment: Deployment, image_id: str) -> list[dict[str, Any]]:
+    """What was written down of those who hid and released it, in the order of time."""
+    found = deployment.s3.list_objects_v2(Bucket=deployment.results_bucket, Prefix=f"audit/quarantine/{image_id}/").get(
+        "Contents", []
+    )
+    return [
+        json.loads(deployment.s3.get_object(Bucket=deployment.results_bucket, Key=one["Key"])["Body"].read())
+        for one in found
+    ]
+
+
+def test_a_reviewer_hides_and_releases_a_picture_by_hand(api: Api, deployment: Deployment, digits: list[bytes]) -> None:
+    found = api.ask("POST", "/v1/classify", body=digits[5]).json
+    image, before = found["image_id"], api.ask("GET", found["self"]).json["picture"]
+    bucket, _, key = row_of(deployment, image)["s3_uri"].removeprefix("s3://").partition("/")
+    place = {"Bucket": bucket, "Key": key}
+    deployment.s3.put_object_tagging(**place, Tagging={"TagSet": [{"Key": "owner", "Value": "<a> & b"}]})
+
+    def put(quarantined: Any, because: Any = "not for everybody", role: str = "reviewer") -> Answer:
+        body = {"quarantined": quarantined, "because": because}
+        return api.ask("PUT", f"/v1/images/{image}/quarantine", role=role, body=body)
+
+    for wrong in (put("yes"), put(None), put(True, ""), put(True, " "), put(True, None), put(True, "x" * 1001)):
+        assert wrong.problem == "InvalidParameter"
+    assert api.ask("PUT", f"/v1/images/{'0' * 64}/quarantine", role="reviewer", body={"quarantined": True,
+                   "because": "x"}).problem == "NoSuchImage"  # fmt: skip
+    assert put(False).json["quarantined"] is False  # as it was: nothing is written down
+    assert records_of(deployment, image) == []
+
+    hidden = put(True)
+    assert hidden.status == 200, hidden.content
+    assert hidden.json["quarantined"] is True
+    assert send(urllib.request.Request(before)).status == 403  # a URL that was given away before
+    assert send(urllib.request.Request(hidden.json["picture"])).content == digits[5]
+    with pytest.raises(ClientError, match="AccessDenied"):
+        deployment.s3.get_object(**place)
+    assert api.ask("GET", found["self"]).json["picture"] is None
+    entry = entry_of(deployment, image)
+    assert (entry["quarantined_by"], entry["quarantined_because"]) == ("reviewer", "not for everybody")
+    assert records_of(deployment, image) == [entry]
+    assert put(True, role="operator").status == 200
+    assert records_of(deployment, image) == [entry]
+
+    released = put(False, "a five", role="operator")
+    assert released.json["quarantined"] is False
+    assert deployment.s3.get_object(**place)["Body"].read() == digits[5]
+    tags = deployment.s3.get_object_tagging(**place)["TagSet"]
+    assert tags == [{"Key": "owner", "Value": "<a> & b"}]
+    assert entry_of(deployment, image) is None
+    first, last = records_of(deployment, image)
+    assert first == entry
+    assert {name: last[name] for name in entry} == entry
+    assert (last["released_by"], last["because"]) == ("operator", "a five")

@@ -182,6 +182,10 @@ def _ask_the_api(aws: LocalAws, deployment: Deployment, digits: list[bytes]) -> 
         shown = api.ask("PUT", where, role="reviewer", body={"label": label}).json
     assert send(urllib.request.Request(shown["picture"])).content == digits[1]
     assert api.ask("GET", f"/v1/images/{'0' * 32}").status == 404
+    for quarantined in (False, True):
+        body = {"quarantined": quarantined, "because": "rights"}
+        where = f"/v1/images/{hidden['image_id']}/quarantine"
+        assert api.ask("PUT", where, role="reviewer", body=body).json["quarantined"] is quarantined
     run = api.ask("GET", "/v1/runs?limit=25").json["items"][-1]["run"]
     assert api.ask("GET", f"/v1/runs/{run}").status == 200
     request = {"images": [f"s3://{deployment.images_bucket}/gone.png"], "mode": "tolerant"}

@@ -73,6 +73,14 @@ def test_other_services_calls_with_the_resource_that_their_body_names(aws, as_ro
     assert calls_of(aws, role) == {("ssm:PutParameter", parameter): 1, ("ssm:GetParameter", parameter): 1}
 
 
+def test_a_role_that_takes_on_another_is_recorded_with_that_role(aws, as_role, role):
+    aws.client("iam").create_role(RoleName=f"{role.rpartition('/')[2]}-other", AssumeRolePolicyDocument="{}")
+    other = f"{role}-other"
+    given = as_role("sts").assume_role(RoleArn=other, RoleSessionName="ann")["Credentials"]
+    assert given["SessionToken"]
+    assert calls_of(aws, role) == {("sts:AssumeRole", other): 1}
+
+
 def test_a_functions_calls_are_its_roles_and_the_state_machines_its_own(aws, role):
     bucket = aws.bucket()
     source = "import boto3\ndef handler(event, context):\n    boto3.client('s3').put_object(**event)\n    return {}\n"

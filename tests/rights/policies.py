@@ -38,6 +38,7 @@ CONDITION_KEYS = {
 }
 ARN = {  # of what has no `Arn` among its names, as the service writes it
     "AWS::S3::Bucket": "arn:aws:s3:::{name}",
+    "AWS::IAM::Role": f"arn:aws:iam::{ACCOUNT}:role/{{name}}",
     "AWS::KMS::Key": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/{{name}}",
     "AWS::SNS::Topic": f"arn:aws:sns:{REGION}:{ACCOUNT}:{{name}}",
     "AWS::Lambda::Function": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{{name}}",

@@ -16,8 +16,8 @@ const VIEWS = [
 
 const MAY: Record<Role, string> = {
   viewer: "You may classify pictures, and look at runs and accuracy.",
-  reviewer: "You may classify, review and label pictures, and look at runs and accuracy.",
-  operator: "You may classify, review and label pictures, start runs, and look at all of it.",
+  reviewer: "You may classify, review, label and hide pictures, and look at runs and accuracy.",
+  operator: "You may classify, review, label and hide pictures, start runs, and look at all of it.",
 };
 
 export function App() {

@@ -1,26 +1,11 @@
-// Review: what waits for a person, the worst first, by keyboard: accept, correct, skip, undo. A label is the truth that
-// counts in the model's accuracy, and takes the picture out of everybody's queue.
-import { useCallback, useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-import { ask } from "./api";
-import { useLoaded, useModel } from "./hooks";
+// Review: what waits for a person, the worst first, by keyboard: accept, correct, hide or release, skip, undo. A label is
+// the truth that counts in the model's accuracy, and takes the picture out of everybody's queue.
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useModel } from "./hooks";
 import { Loading, Mark, ModelPicker, Nothing, Picture, sized, Trouble } from "./parts";
-import type { Image, Reviews, Verdict, Waiting } from "./types";
+import { nameOf, type Reviewing, type Shown, useImages, useReviewing, useShown, type Work } from "./reviewing";
+import type { Verdict, Waiting } from "./types";
 import { count, fileName, percent, why } from "./words";
-
-/** Pictures taken at once; each is the reviewer's for ten minutes. */
-const BATCH = 10;
-
-interface Work {
-  model: string;
-  items: Waiting[];
-  next: string | null;
-  /** Which item is looked at; past the last one, more are asked for. */
-  place: number;
-  /** What was said of those before, by their place. */
-  said: Record<number, string>;
-  labelled: number;
-  skipped: number;
-}
 
 export function Review() {
   const model = useModel();
@@ -36,174 +21,101 @@ export function Review() {
 }
 
 function Queue({ model }: { model: string }) {
-  const [work, setWork] = useState<Work | null>(null);
-  const [error, setError] = useState<unknown>(null);
-  const [busy, setBusy] = useState(false);
-  const [told, setTold] = useState("");
-
-  const more = useCallback(
-    async (cursor: string | null, before: Work | null) => {
-      setError(null);
-      try {
-        const found = await ask<Reviews>("/v1/reviews", { query: { model, limit: BATCH, cursor } });
-        const known = new Set(before?.items.map((one) => one.image_id));
-        const items = found.items.filter((one) => !known.has(one.image_id));
-        const kept = before ?? { model, items: [], next: null, place: 0, said: {}, labelled: 0, skipped: 0 };
-        setWork({ ...kept, items: [...kept.items, ...items], next: found.next });
-      } catch (problem) {
-        setError(problem);
-      }
-    },
-    [model],
-  );
-  useEffect(() => void more(null, null), [more]);
-  const ended = work !== null && work.place >= work.items.length;
-  useEffect(() => {
-    if (ended && work.next) void more(work.next, work);
-  }, [ended, work, more]);
-
+  const images = useImages(model);
+  const reviewing = useReviewing(model, images.keep);
+  const { work, error, failure } = reviewing;
   const item = work?.items[work.place];
-  const path = item ? `/v1/images/${item.image_id}?model=${encodeURIComponent(model)}` : null;
-  const shown = useLoaded<Image>(path);
-  useNextPicture(work?.items[work.place + 1], model);
-
-  const say = async (label: string) => {
-    if (!work || !item || busy) return;
-    setBusy(true);
-    setError(null);
-    try {
-      await put(item.image_id, model, label);
-      const said = { ...work.said, [work.place]: label };
-      setWork({ ...work, said, place: work.place + 1, labelled: work.labelled + 1 });
-      setTold(`${label}, said of ${fileName(item.s3_uri)}`);
-    } catch (problem) {
-      setError(problem);
-    }
-    setBusy(false);
-  };
-  const skip = () => {
-    if (!work || !item || busy) return;
-    setWork({ ...work, place: work.place + 1, skipped: work.skipped + 1 });
-    setTold("Skipped");
-  };
-  const undo = async () => {
-    if (!work || busy || work.place === 0) return;
-    const place = work.place - 1;
-    const last = work.items[place];
-    if (!last) return;
-    setBusy(true);
-    setError(null);
-    try {
-      const { [place]: before, ...said } = work.said;
-      if (before === undefined) {
-        setWork({ ...work, place, skipped: work.skipped - 1 });
-      } else {
-        await put(last.image_id, model, null);
-        setWork({ ...work, said, place, labelled: work.labelled - 1 });
-      }
-      setTold("Undone: the picture waits again");
-    } catch (problem) {
-      setError(problem);
-    }
-    setBusy(false);
-  };
-
+  const shown = useShown(images, item?.image_id, work?.items[work.place + 1]?.image_id);
   if (!work) {
-    return error ? <Trouble error={error} retry={() => void more(null, null)} /> : <Loading what="Taking the worst pictures" />;
+    return error ? <Trouble error={error} retry={reviewing.retry} /> : <Loading what="Taking the worst pictures" />;
   }
-  const actions = { say, skip, undo, busy, first: work.place === 0 };
   return (
     <>
-      <div class="standing">
-        <p class="figure">
-          {count(work.labelled, "picture")} labelled{work.skipped > 0 && `, ${count(work.skipped)} skipped`};{" "}
-          {item ? `${work.items.length - work.place}${work.next ? " or more" : ""} to go` : "none to go"}
-        </p>
-        <progress max={Math.max(1, work.items.length)} value={work.place} aria-label="Pictures seen" />
-        <p class="unseen" role="status">
-          {told}
-        </p>
-      </div>
-      {error !== null && <Trouble error={error} />}
+      <Standing work={work} reviewing={reviewing} />
+      {error !== null && <Trouble error={error} retry={reviewing.retry} />}
+      {failure && (
+        <Trouble error={failure.error}>
+          <p>
+            {nameOf(work, failure.image)}: {failure.means}
+          </p>
+        </Trouble>
+      )}
       {item ? (
-        <One key={item.image_id} item={item} image={shown.value} error={shown.error} retry={shown.reload} {...actions} />
+        <One key={item.image_id} item={item} shown={shown} reviewing={reviewing} undoable={work.steps.length > 0} />
       ) : work.next ? (
         <Loading what="Taking more pictures" />
       ) : (
-        <Done work={work} actions={actions} again={() => void more(null, null)} />
+        <Done work={work} model={model} reviewing={reviewing} />
       )}
     </>
   );
 }
 
-function put(image: string, model: string, label: string | null): Promise<Image> {
-  return ask<Image>(`/v1/images/${image}/label`, { method: "PUT", query: { model }, json: { label } });
+function did(work: Work, what: Work["steps"][number]["did"]): number {
+  return work.steps.filter((one) => one.did === what).length;
 }
 
-/** Has the browser fetch the next picture while this one is looked at. */
-function useNextPicture(item: Waiting | undefined, model: string): void {
-  const id = item?.image_id;
-  useEffect(() => {
-    if (!id) return;
-    const stop = new AbortController();
-    ask<Image>(`/v1/images/${id}`, { query: { model }, signal: stop.signal })
-      .then((found) => {
-        if (found.picture) new window.Image().src = found.picture;
-      })
-      .catch(() => undefined); // it is asked for again when it is shown
-    return () => stop.abort();
-  }, [id, model]);
+function Standing({ work, reviewing }: { work: Work; reviewing: Reviewing }) {
+  const others = (["skipped", "hidden", "released"] as const).filter((one) => did(work, one));
+  const left = work.items.length - work.place;
+  return (
+    <div class="standing" aria-busy={reviewing.saving}>
+      <p class="figure">
+        {[`${count(did(work, "labelled"), "picture")} labelled`, ...others.map((one) => `${did(work, one)} ${one}`)].join(", ")}
+        ; {left > 0 ? `${left}${work.next ? " or more" : ""} to go` : "none to go"}
+      </p>
+      <progress max={Math.max(1, work.items.length)} value={work.place} aria-label="Pictures seen" />
+      <p class="unseen" role="status">
+        {reviewing.told}
+      </p>
+    </div>
+  );
 }
 
-interface Actions {
-  say: (label: string) => Promise<void>;
-  skip: () => void;
-  undo: () => Promise<void>;
-  busy: boolean;
-  first: boolean;
-}
-
-interface OneProps extends Actions {
+interface OneProps {
   item: Waiting;
-  image: Image | null;
-  error: unknown;
-  retry: () => void;
+  shown: Shown;
+  reviewing: Reviewing;
+  undoable: boolean;
 }
 
-function One({ item, image, error, retry, say, skip, undo, busy, first }: OneProps) {
-  const [correcting, setCorrecting] = useState(false);
+function One({ item, shown, reviewing, undoable }: OneProps) {
+  const [asking, setAsking] = useState<"label" | "reason" | null>(null);
+  const { image, error, retry } = shown;
+  const { skip, undo } = reviewing;
+  const id = item.image_id;
   const verdict = image?.verdict ?? null;
   const own = item.label ?? "";
   const others = verdict && verdict.text === null ? verdict.alternatives.map((one) => one.label) : [];
   const keys = others.map((label, place) => (isDigit(label) ? label : String(place + 1)));
+  const say = (label: string) => reviewing.say(id, label);
   useKeys((key) => {
     const other = keys.indexOf(key);
-    if ((key === "a" || key === "Enter") && own) void say(own);
-    else if (key === "c") setCorrecting(true);
-    else if (key === "s") skip();
-    else if (key === "z") void undo();
-    else if (isDigit(own) && isDigit(key)) void say(key);
-    else if (other >= 0) void say(others[other] as string);
+    if ((key === "a" || key === "Enter") && own) say(own);
+    else if (key === "c") setAsking("label");
+    else if (key === "q" && image) setAsking("reason");
+    else if (key === "s") skip(id);
+    else if (key === "z") undo();
+    else if (isDigit(own) && isDigit(key)) say(key);
+    else if (other >= 0) say(others[other] as string);
     else return false;
     return true;
   });
+  const leave = () => setAsking(null);
   return (
-    <article class="one" data-image={item.image_id} aria-label={fileName(item.s3_uri)}>
+    <article class="one" data-image={id} aria-label={fileName(item.s3_uri)}>
       {error && !image ? (
         <Trouble error={error} retry={retry} />
       ) : (
-        <Picture
-          source={image?.picture ?? null}
-          name={fileName(item.s3_uri)}
-          boxes={verdict?.boxes ?? []}
-          hidden={
-            !image
-              ? "Loading the picture"
-              : item.reason === "Quarantined"
-                ? "In quarantine, and hidden here. See it with: ics quarantine list"
-                : "The picture is not there any more"
-          }
-        />
+        <div class="seen">
+          <Picture
+            source={image?.picture ?? null}
+            name={fileName(item.s3_uri)}
+            boxes={verdict?.boxes ?? []}
+            hidden={image ? "The picture cannot be shown: it is gone, or a part of a shard" : "Loading the picture"}
+          />
+          {image?.quarantined && <p class="seal">In quarantine: only reviewers see it</p>}
+        </div>
       )}
       <div class="about">
         <header>
@@ -217,21 +129,33 @@ function One({ item, image, error, retry, say, skip, undo, busy, first }: OnePro
           </div>
         </div>
         <p class="why">{verdict ? why(verdict) : ""}</p>
-        {correcting ? (
-          <Correct verdict={verdict} own={own} busy={busy} onSay={say} onLeave={() => setCorrecting(false)} />
+        {asking === "label" ? (
+          <Correct verdict={verdict} own={own} onSay={say} onLeave={leave} />
+        ) : asking === "reason" && image ? (
+          <Because
+            hidden={image.quarantined}
+            onSay={(because) => {
+              reviewing.hide(id, !image.quarantined, because);
+              leave();
+            }}
+            onLeave={leave}
+          />
         ) : (
           <>
             <div class="buttons">
-              <button type="button" disabled={busy || !own} onClick={() => void say(own)}>
+              <button type="button" disabled={!own} onClick={() => say(own)}>
                 Accept <kbd>A</kbd>
               </button>
-              <button type="button" class="quiet" disabled={busy} onClick={() => setCorrecting(true)}>
+              <button type="button" class="quiet" onClick={() => setAsking("label")}>
                 Correct <kbd>C</kbd>
               </button>
-              <button type="button" class="quiet" disabled={busy} onClick={skip}>
+              <button type="button" class="quiet" disabled={!image} onClick={() => setAsking("reason")}>
+                {image?.quarantined ? "Release" : "Hide"} <kbd>Q</kbd>
+              </button>
+              <button type="button" class="quiet" onClick={() => skip(id)}>
                 Skip <kbd>S</kbd>
               </button>
-              <button type="button" class="quiet" disabled={busy || first} onClick={() => void undo()}>
+              <button type="button" class="quiet" disabled={!undoable} onClick={undo}>
                 Undo <kbd>Z</kbd>
               </button>
             </div>
@@ -241,7 +165,7 @@ function One({ item, image, error, retry, say, skip, undo, busy, first }: OnePro
                 <ul>
                   {verdict?.alternatives.map((one, place) => (
                     <li key={one.label}>
-                      <button type="button" class="quiet" disabled={busy} onClick={() => void say(one.label)}>
+                      <button type="button" class="quiet" onClick={() => say(one.label)}>
                         <b>{one.label}</b> <span class="figure hint">{percent(one.confidence)}</span>
                         <kbd>{keys[place]}</kbd>
                       </button>
@@ -262,21 +186,59 @@ function One({ item, image, error, retry, say, skip, undo, busy, first }: OnePro
 interface CorrectProps {
   verdict: Verdict | null;
   own: string;
-  busy: boolean;
-  onSay: (label: string) => Promise<void>;
+  onSay: (label: string) => void;
   onLeave: () => void;
 }
 
-function Correct({ verdict, own, busy, onSay, onLeave }: CorrectProps) {
+function Correct({ verdict, own, onSay, onLeave }: CorrectProps) {
+  const classes = verdict && verdict.text === null ? verdict.alternatives : [];
+  return (
+    <Ask
+      what={verdict && verdict.text !== null ? "What is written there" : "What it is"}
+      first={verdict && verdict.text !== null ? own : ""}
+      most={200}
+      likely={classes.map((one) => one.label)}
+      save="Save"
+      onSay={onSay}
+      onLeave={onLeave}
+    />
+  );
+}
+
+function Because({ hidden, onSay, onLeave }: { hidden: boolean; onSay: (because: string) => void; onLeave: () => void }) {
+  return (
+    <Ask
+      what={hidden ? "Why everybody may see it again" : "Why only reviewers may see it"}
+      most={1000}
+      save={hidden ? "Release" : "Hide"}
+      onSay={onSay}
+      onLeave={onLeave}
+    />
+  );
+}
+
+interface AskProps {
+  what: string;
+  save: string;
+  most: number;
+  first?: string;
+  likely?: string[];
+  onSay: (text: string) => void;
+  onLeave: () => void;
+}
+
+/** A line to type, in place of the buttons. */
+function Ask({ what, save, most, first = "", likely = [], onSay, onLeave }: AskProps) {
   const input = useRef<HTMLInputElement>(null);
-  useEffect(() => {
+  // with the form, not after it is painted: what is typed at once is meant for it
+  useLayoutEffect(() => {
     input.current?.focus();
     input.current?.select();
   }, []);
   const submit = (event: SubmitEvent) => {
     event.preventDefault();
-    const label = input.current?.value.trim();
-    if (label) void onSay(label);
+    const text = input.current?.value.trim();
+    if (text) onSay(text);
   };
   const leave = (event: KeyboardEvent) => {
     if (event.key === "Escape") onLeave();
@@ -284,23 +246,17 @@ function Correct({ verdict, own, busy, onSay, onLeave }: CorrectProps) {
   return (
     <form class="correct" onSubmit={submit}>
       <label class="field">
-        <span>{verdict?.text === null || !verdict ? "What it is" : "What is written there"}</span>
-        <input
-          ref={input}
-          required
-          maxLength={200}
-          defaultValue={verdict?.text === null ? "" : own}
-          list="labels"
-          autoComplete="off"
-          onKeyDown={leave}
-        />
+        <span>{what}</span>
+        <input ref={input} required maxLength={most} defaultValue={first} list="likely" autoComplete="off" onKeyDown={leave} />
       </label>
-      <datalist id="labels">
-        {verdict?.text === null && verdict.alternatives.map((one) => <option key={one.label} value={one.label} />)}
+      <datalist id="likely">
+        {likely.map((one) => (
+          <option key={one} value={one} />
+        ))}
       </datalist>
       <div class="buttons">
-        <button type="submit" disabled={busy}>
-          Save <kbd>Enter</kbd>
+        <button type="submit">
+          {save} <kbd>Enter</kbd>
         </button>
         <button type="button" class="quiet" onClick={onLeave}>
           Leave <kbd>Esc</kbd>
@@ -310,25 +266,26 @@ function Correct({ verdict, own, busy, onSay, onLeave }: CorrectProps) {
   );
 }
 
-function Done({ work, actions, again }: { work: Work; actions: Actions; again: () => void }) {
+function Done({ work, model, reviewing }: { work: Work; model: string; reviewing: Reviewing }) {
   useKeys((key) => {
     if (key !== "z") return false;
-    void actions.undo();
+    reviewing.undo();
     return true;
   });
+  const skipped = did(work, "skipped");
   return (
     <Nothing title={work.items.length ? "That was the last one" : "Nothing waits for a reviewer"}>
       <p>
         {work.items.length
-          ? `You labelled ${count(work.labelled, "picture")}${work.skipped ? ` and skipped ${work.skipped}` : ""}.`
-          : `What ${work.model} is not sure of will stand here, the worst first.`}
+          ? `You labelled ${count(did(work, "labelled"), "picture")}${skipped ? ` and skipped ${skipped}` : ""}.`
+          : `What ${model} is not sure of will stand here, the worst first.`}
       </p>
       <div class="buttons">
-        <button type="button" class="quiet" onClick={again}>
+        <button type="button" class="quiet" onClick={reviewing.look}>
           Look again
         </button>
-        {work.place > 0 && (
-          <button type="button" class="quiet" disabled={actions.busy} onClick={() => void actions.undo()}>
+        {work.steps.length > 0 && (
+          <button type="button" class="quiet" onClick={reviewing.undo}>
             Undo <kbd>Z</kbd>
           </button>
         )}

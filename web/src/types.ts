@@ -58,6 +58,7 @@ export interface Image {
   state: "waiting" | "classified";
   verdict: Verdict | null;
   picture: string | null;
+  quarantined: boolean;
   labels: Label[];
   truth: string[];
 }

@@ -26,11 +26,13 @@ const ADVICE: Record<string, string> = {
   NoAnswer: "Is there a network? Then try again.",
   TableUnavailable: "Try again in a moment.",
   ReadFailed: "Try again in a moment.",
+  RoleUnavailable: "Try again in a moment.",
+  ReleaseFailed: "It is hidden still. Does it lie in a bucket that this service only reads? Then its owner releases it.",
   InternalError: "Try again. If it stays, tell whoever runs this service the time.",
 };
 
 const REASONS: Record<string, string> = {
-  QuarantineFailed: "It should be hidden, but could not be: hide it by hand, now.",
+  QuarantineFailed: "It should be hidden, but could not be: a part of a shard, or not in this service's bucket. Hide it there, now.",
   TagFailed: "It is accepted, but its label could not be written to it.",
   WatchedLabel: "This label is watched: a person is told each time it is seen.",
   Quarantined: "This label is watched, and its pictures are hidden until a reviewer releases them.",
