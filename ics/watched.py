@@ -23,7 +23,7 @@ def watched(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def watched_alert(environment: str, batch: Batch, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What is published: subject, message (SNS's `MessageStructure: json`) and attributes.
+    """What is published: subject, text, message (SNS's `MessageStructure: json`, the text in it) and attributes.
 
     Args:
         environment: its name.
@@ -44,11 +44,12 @@ def watched_alert(environment: str, batch: Batch, rows: Sequence[Mapping[str, An
         "count": len(rows),
         "images": images,
     }
-    said = json.dumps(content, ensure_ascii=False)
+    said, text = json.dumps(content, ensure_ascii=False), watched_text(content)
     attributes = {name: str(content[name]) for name in ("alert", "environment", "model")} | {"status": "WATCHED"}
     return {
         "subject": watched_subject(content),
-        "message": json.dumps({"default": said, "email": watched_text(content)}, ensure_ascii=False),
+        "text": text,
+        "message": json.dumps({"default": said, "email": text}, ensure_ascii=False),
         "attributes": attributes,
     }
 
@@ -56,6 +57,16 @@ def watched_alert(environment: str, batch: Batch, rows: Sequence[Mapping[str, An
 def alert_id(batch: Batch) -> str:
     """Names the alert of a batch, the same however often it is done again; a resume of the run has its own."""
     return f"watched/{batch.run}/{batch.batch}" + (f"/{batch.attempt}" if batch.attempt else "")
+
+
+def told_of(run: str) -> str:
+    """The `pk` of the table's items that say what was told of a run."""
+    return f"alerts#{run}"
+
+
+def told_key(batch: Batch) -> dict[str, str]:
+    """The key of the item that says that a batch was told, and in which words."""
+    return {"pk": told_of(batch.run), "sk": f"{batch.batch:06}/{batch.attempt}"}
 
 
 def watched_subject(content: Mapping[str, Any]) -> str:

@@ -6,12 +6,12 @@ from typing import Any
 
 from ics.contracts import Batch
 from ics.errors import NotPublished, TableUnavailable
-from ics.watched import alert_id, watched, watched_alert
+from ics.watched import told_key, watched, watched_alert
 from lambdas import sns, table
-from lambdas.runtime import log, settings
+from lambdas.runtime import log, now, settings
 
 KEPT_SECONDS = 30 * 24 * 3600
-"""How long it is known that a batch was told."""
+"""How long it is known that a batch was told, and in which words."""
 
 
 def tell(batch: Batch, rows: Sequence[dict[str, Any]]) -> None:
@@ -24,14 +24,15 @@ def tell(batch: Batch, rows: Sequence[dict[str, Any]]) -> None:
     found = watched(rows)
     if not found:
         return
-    told = {"pk": f"alert/{alert_id(batch)}", "sk": "published"}
+    told = told_key(batch)
     try:
         if _is_known(told):
             return
         alert = watched_alert(settings().environment, batch, found)
         sns.publish(settings().alert_topic, alert["subject"], alert["message"], alert["attributes"], structured=True)
         log("told of watched labels", run=batch.run, batch=batch.batch, images=len(found))
-        table.put({**told, "expires": int(time.time()) + KEPT_SECONDS})
+        words = {"at": now(), "subject": alert["subject"], "text": alert["text"]}
+        table.put({**told, **words, "expires": int(time.time()) + KEPT_SECONDS})
     except (NotPublished, TableUnavailable) as error:
         log("alert not sent", "ERROR", run=batch.run, batch=batch.batch, cause=str(error))
 

@@ -198,8 +198,21 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Alert:
+    """What people were told, as an e-mail says it."""
+
+    at: str
+    subject: str
+    text: str
+
+
+@dataclass(frozen=True)
 class RunDetail:
-    """How a run stands. `sheet` is a short-lived URL of its contact sheet; it and `summary` come at the run's end."""
+    """How a run stands. `sheet` is a short-lived URL of its contact sheet; it and `summary` come at the run's end.
+
+    `alerts` are the first that were sent about watched labels, and at the end the run's digest; `more_alerts` says
+    whether there were more.
+    """
 
     run: str
     status: str
@@ -209,6 +222,8 @@ class RunDetail:
     progress: Progress | None
     summary: dict[str, Any] | None
     sheet: str | None
+    alerts: list[Alert]
+    more_alerts: bool
 
 
 @dataclass(frozen=True)

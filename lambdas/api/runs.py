@@ -9,10 +9,11 @@ from typing import Any
 
 from aws_lambda_powertools.event_handler import Response
 
-from ics import paths
+from ics import digest, paths
 from ics.errors import BadRequest, BodyTooLarge, InvalidParameter, InvalidRequest, RunNotFound, StartFailed
 from ics.request import parse_request, resumed_run
-from lambdas import presigned, states
+from ics.watched import told_of
+from lambdas import presigned, states, table
 from lambdas.api.answers import RunDetail, Runs, Started
 from lambdas.api.router import Parameter, answered, asked, asked_number, json_body, route
 from lambdas.runtime import settings
@@ -21,6 +22,9 @@ from lambdas.s3 import read_results, read_working
 LIMIT = Parameter("limit", "how many runs at most", kind="integer", most=25)
 CURSOR = Parameter("cursor", "`next` of an answer", most=3096)
 SHEET_SECONDS = 300
+
+MOST_ALERTS = 25
+"""Alerts about watched labels that are shown: there may be one for each batch."""
 
 _COUNTS = ("planned", "accepted", "uncertain", "flagged", "failed")
 
@@ -60,7 +64,7 @@ def list_runs() -> Response[Any]:
 
 @route("GET", "/v1/runs/<run>", answer=RunDetail, errors=(RunNotFound, StartFailed))
 def get_run(run: str) -> Response[Any]:
-    """Show how a run stands: how much of it is done, and at its end the summary."""
+    """Show how a run stands: how much of it is done, what people were told, and at its end the summary."""
     machine = settings().state_machine
     arn = states.execution_arn(machine, run)
     try:
@@ -72,6 +76,7 @@ def get_run(run: str) -> Response[Any]:
         raise RunNotFound(f"there is no run {run!r}")
     summary = _json(read_results(paths.summary(run)))
     planned = summary or _json(read_working(paths.record(run)))
+    alerts, more = _alerts(run, summary)
     sheet = None
     if summary and "sheet" in summary["links"]:
         sheet = presigned.get_url(settings().results_bucket, paths.contact_sheet(summary["run"]), SHEET_SECONDS)
@@ -85,8 +90,24 @@ def get_run(run: str) -> Response[Any]:
             "progress": _progress(arn),
             "summary": summary,
             "sheet": sheet,
+            "alerts": alerts,
+            "more_alerts": more,
         }
     )
+
+
+def _alerts(run: str, summary: Mapping[str, Any] | None) -> tuple[list[dict[str, Any]], bool]:
+    """What people were told of a run, in the order of time, and whether there is more of it.
+
+    Watched labels by what was noted as it was sent; the digest by the summary, of which it is made.
+    """
+    told, more = table.query(told_of(summary["run"] if summary else run), most=MOST_ALERTS)
+    found = [{name: one[name] for name in ("at", "subject", "text")} for one in told]
+    if summary:
+        environment = settings().environment
+        words = {"subject": digest.subject(environment, summary), "text": digest.text(environment, summary)}
+        found.append({"at": summary["finished"], **words})
+    return sorted(found, key=lambda one: str(one["at"])), bool(more)
 
 
 def _brief(execution: Mapping[str, Any]) -> dict[str, Any]:

@@ -327,6 +327,10 @@ def test_an_operator_starts_a_run_and_sees_what_became_of_it(
     shown = page.get_by_role("main").inner_text()
     for part in ("NotAnImage", "BelowThreshold", "The model is not sure enough"):
         assert part in shown
+    (alert,) = page.get_by_role("list", name="Alerts").get_by_role("listitem").all()
+    alert.get_by_text("[ICS local] SUCCEEDED" if "SUCCEEDED" in shown else "[ICS local] FAILED").click()
+    expect(alert.locator("pre")).to_contain_text("Where to look:")
+    assert someone.violations() == []
     assert re.search(r"Planned\s+3\s+accepted\s+1\s+uncertain\s+1\s+flagged\s+0\s+failed\s+1", shown, re.IGNORECASE)
     someone.until("document.querySelector('.contact')?.naturalWidth > 100")
     page.get_by_role("link", name="All runs").click()

@@ -16,11 +16,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from cli import web
 from cli.deployment import Deployment
-from ics import paths
+from ics import digest, paths
 from lambdas.make_contact_sheet.handler import FONT
 from local.control import LocalAws
 from tests.e2e.asking import Answer, Api, send
-from tests.e2e.harness import Ended, policy_of
+from tests.e2e.harness import Ended, policy_of, published
 
 PATIENCE = 60
 
@@ -353,6 +353,27 @@ def test_an_operator_starts_a_run_and_follows_it(
     if first["next"]:
         second = api.ask("GET", f"/v1/runs?limit=1&cursor={first['next']}").json
         assert second["items"][0]["run"] != run
+
+
+def test_what_people_were_told_of_a_run_is_shown_in_the_words_that_were_sent(
+    api: Api, aws: LocalAws, deployment: Deployment, put: Callable[[str, bytes], str], digits: list[bytes],
+    finish: Callable[..., Ended],
+) -> None:  # fmt: skip
+    images = [f"s3://{deployment.images_bucket}/{put(f'{number}.png', digits[number])}" for number in (0, 1)]
+    with policy_of(deployment, b'[labels."0"]\nwatch = true'):
+        ended = finish({"images": images, "mode": "tolerant"})
+    shown = api.ask("GET", f"/v1/runs/{ended.run}").json
+    sent = [
+        *published(aws, f"watched/{ended.run}/0"),
+        *published(aws, f"digest/{ended.run}"),
+    ]
+    assert len(sent) == 2
+    assert [one["subject"] for one in shown["alerts"]] == [one.subject for one in sent]
+    first, last = shown["alerts"]
+    assert (images[0] in first["text"], images[1] in first["text"]) == (True, False)
+    assert first["at"] < last["at"]
+    assert last["text"] == digest.text("local", ended.summary)
+    assert shown["more_alerts"] is False
 
 
 def test_the_latest_accuracy_is_shown(api: Api, deployment: Deployment) -> None:

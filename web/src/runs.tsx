@@ -145,6 +145,8 @@ function Going({ value }: { value: RunDetail }) {
       </p>
       <progress max={progress?.children || 1} value={progress?.done ?? 0} aria-label="Batches done" />
       <p class="hint">Started {moment(value.started)}. This page asks again by itself.</p>
+      {value.alerts.length > 0 && <h2>What people were told</h2>}
+      <Alerts value={value} />
     </section>
   );
 }
@@ -187,6 +189,7 @@ function Ended({ value, summary }: { value: RunDetail; summary: Summary }) {
               </tbody>
             </table>
           )}
+          <Alerts value={value} />
         </section>
         <section aria-labelledby="sheet">
           <h2 id="sheet">The worst of it</h2>
@@ -200,6 +203,29 @@ function Ended({ value, summary }: { value: RunDetail; summary: Summary }) {
         </section>
       </div>
     </>
+  );
+}
+
+/** The alerts as they were sent: each opens to its text. */
+function Alerts({ value }: { value: RunDetail }) {
+  if (!value.alerts.length) return null;
+  return (
+    <ol class="alerts" aria-label="Alerts">
+      {value.alerts.map((one) => (
+        <li key={one.at + one.subject}>
+          <details>
+            <summary>
+              <span class="subject">{one.subject}</span>
+              <span class="hint figure">{moment(one.at)}</span>
+            </summary>
+            <pre tabIndex={0} aria-label={one.subject}>
+              {one.text}
+            </pre>
+          </details>
+        </li>
+      ))}
+      {value.more_alerts && <li class="hint">There were more about watched labels: one for each batch that had any.</li>}
+    </ol>
   );
 }
 

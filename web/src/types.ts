@@ -107,6 +107,12 @@ export interface Progress {
   done: number;
 }
 
+export interface Alert {
+  at: string;
+  subject: string;
+  text: string;
+}
+
 export interface RunDetail {
   run: string;
   status: string;
@@ -116,6 +122,8 @@ export interface RunDetail {
   progress: Progress | null;
   summary: Record<string, unknown> | null;
   sheet: string | null;
+  alerts: Alert[];
+  more_alerts: boolean;
 }
 
 export interface Model {
