@@ -6,6 +6,7 @@ another upload, whether its content differs or not; an event that is delivered a
 
 import hashlib
 import json
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -42,6 +43,23 @@ class Upload:
     def is_folder(self) -> bool:
         """Whether it is no picture but what consoles make to show an empty folder."""
         return self.image.key.endswith("/")
+
+
+_CHOSEN = "model="
+"""How the folder under the prefix begins whose uploads name the model that they are for."""
+
+_FOR_A_MODEL = re.compile(_CHOSEN + "([^/]{1,63})/.")
+
+
+def key_of(prefix: str, upload: str, model: str | None) -> str:
+    """The key of an upload of this name under the prefix, for a model or for the environment's own choice."""
+    return f"{prefix}{_CHOSEN}{model}/{upload}" if model else f"{prefix}{upload}"
+
+
+def model_of(key: str, prefix: str) -> str | None:
+    """The model that an upload's key names, if it does: whether there is one of this name says the run."""
+    found = _FOR_A_MODEL.match(key.removeprefix(prefix))
+    return found[1] if found else None
 
 
 def parse_upload(body: str, *, bucket: str, prefix: str) -> Upload:

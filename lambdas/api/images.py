@@ -4,6 +4,7 @@ import json
 import re
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import obstore
@@ -21,10 +22,11 @@ from ics.errors import (
     RoleUnavailable,
 )
 from ics.request import split_uri
+from ics.uploads import key_of
 from lambdas import presigned, reviewer, table
 from lambdas.api.answers import Image, LabelBody
 from lambdas.api.classifying import shown
-from lambdas.api.router import MODEL, answered, asked, caller, json_body, may, only, route
+from lambdas.api.router import MODEL, answered, asked, asked_model, caller, json_body, may, only, route
 from lambdas.runtime import now, settings, store
 from lambdas.s3 import read_results, write_results
 
@@ -46,7 +48,7 @@ def get_image(image_id: str) -> Response[Any]:
     """
     found, is_upload = _named(image_id)
     items = _items(found)
-    record = _record(items, asked(MODEL))
+    record = _record(items, _model())
     if record is None:
         if is_upload:  # it is there, and has not been classified
             return answered(described(image_id, None, []))
@@ -83,7 +85,7 @@ def known(image_id: str) -> tuple[dict[str, Any], Mapping[str, Any], list[table.
         NoSuchImage, NoSuchModel: as their names say.
     """
     items = _items(_named(image_id)[0])
-    record = _record(items, asked(MODEL))
+    record = _record(items, _model())
     if record is None:
         raise NoSuchImage(f"no image {image_id!r} is known")
     return _row(record), record, items
@@ -125,19 +127,24 @@ def _named(image_id: str) -> tuple[str, bool]:
     """The image id that an id of either kind means, and whether it is that of an upload that is there.
 
     Raises:
-        NoSuchImage: it is neither, or nothing was uploaded so far.
+        NoSuchImage, NoSuchModel: it is neither, or nothing was uploaded so far; the model that is asked for is none.
     """
     if _IMAGE_ID.fullmatch(image_id):
         return image_id, False
     config = settings()
     if not config.upload_prefix or not _UPLOAD_ID.fullmatch(image_id):
         raise NoSuchImage(f"no image {image_id[:80]!r} is known")
-    key = f"{config.upload_prefix}{image_id}"
-    try:
-        found = obstore.head(store(config.images_bucket), key)
-    except FileNotFoundError as error:
-        raise NoSuchImage(f"nothing was uploaded as {image_id!r} so far") from error
-    return ImageRef(config.images_bucket, key, (found["e_tag"] or "").strip('"')).image_id, True
+    for model in dict.fromkeys((_model(), None)):
+        key = key_of(config.upload_prefix, image_id, model)
+        with suppress(FileNotFoundError):
+            found = obstore.head(store(config.images_bucket), key)
+            return ImageRef(config.images_bucket, key, (found["e_tag"] or "").strip('"')).image_id, True
+    raise NoSuchImage(f"nothing was uploaded as {image_id!r} so far")
+
+
+def _model() -> str | None:
+    """The model that is asked for, if one is. Raises NoSuchModel."""
+    return asked_model() if asked(MODEL) else None
 
 
 def _items(image_id: str) -> list[table.Item]:
@@ -149,9 +156,7 @@ def _items(image_id: str) -> list[table.Item]:
 
 
 def _record(items: Sequence[Mapping[str, Any]], model: str | None) -> Mapping[str, Any] | None:
-    """The item that finds an image's row: of this model, else the latest. Raises NoSuchModel."""
-    if model is not None and model not in settings().models:
-        raise NoSuchModel(f"no model {model!r}; there are: {', '.join(settings().models)}")
+    """The item that finds an image's row: of this model, else the latest."""
     wanted = f"row#{model or ''}"
     found = [item for item in items if (item["sk"] == wanted if model else item["sk"].startswith(wanted))]
     return max(found, key=lambda item: item["decided_at"], default=None)

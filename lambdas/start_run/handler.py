@@ -1,10 +1,10 @@
-"""StartRun: gather the uploads that a batch of messages tells of, and start one run over them."""
+"""StartRun: gather the uploads that a batch of messages tells of, and start one run over them, or one a model."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from ics.errors import InvalidEvent
-from ics.uploads import Upload, parse_upload
+from ics.uploads import Upload, model_of, parse_upload
 from lambdas.runtime import log, settings
 from lambdas.start_run.starting import start_run
 
@@ -17,7 +17,7 @@ def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
     """
     config = settings()
     told: dict[str, str] = {}
-    uploads: dict[str, Upload] = {}
+    uploads: dict[str | None, dict[str, Upload]] = {}
     again: list[str] = []
     for message in event["Records"]:
         try:
@@ -28,7 +28,8 @@ def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
             continue
         if not upload.is_folder:
             told[message["messageId"]] = upload.upload_id
-            uploads[upload.upload_id] = upload
-    unsettled = start_run(uploads)
+            model = model_of(upload.image.key, config.upload_prefix)
+            uploads.setdefault(model, {})[upload.upload_id] = upload
+    unsettled = {one for model, these in uploads.items() for one in start_run(these, model)}
     again += [message for message, upload_id in told.items() if upload_id in unsettled]
     return {"batchItemFailures": [{"itemIdentifier": message} for message in again]}

@@ -28,8 +28,10 @@ KEPT = 30 * 24 * 3600
 shorter than Step Functions keeps names."""
 
 
-def start_run(uploads: Mapping[str, Upload]) -> set[str]:
+def start_run(uploads: Mapping[str, Upload], model: str | None) -> set[str]:
     """Start a run over those of the uploads, given by id, that no run has; return those that may yet have none.
+
+    All of them are for this model, or for the environment's own choice.
 
     Raises:
         TableUnavailable, StartFailed: nothing is lost; what was claimed is taken over when it is told of again.
@@ -50,15 +52,16 @@ def start_run(uploads: Mapping[str, Upload]) -> set[str]:
         # What was written though its answer was lost, or by this batch's earlier delivery, is ours too.
         mine |= {one for one, claim in _claims(wanted - mine).items() if claim["run"] == run}
     if mine:
-        _start(run, latest(uploads[one] for one in mine))
+        _start(run, latest(uploads[one] for one in mine), model)
         log("uploads gathered", run=run, told=len(uploads), claimed=len(mine), taken_over=len(left_behind))
     return {*unstarted, *wanted} - mine
 
 
-def _start(run: str, uploads: Iterable[Upload]) -> None:
+def _start(run: str, uploads: Iterable[Upload], model: str | None) -> None:
     key = paths.event_manifest(run)
     write_working(key, manifest_of(uploads))
-    start(run, {"manifest": f"s3://{settings().working_bucket}/{key}", **settings().upload_request})
+    request = {"manifest": f"s3://{settings().working_bucket}/{key}", **settings().upload_request}
+    start(run, request | ({"model": model} if model else {}))
 
 
 def _claims(uploads: Iterable[str]) -> dict[str, dict[str, Any]]:

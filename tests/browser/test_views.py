@@ -111,6 +111,12 @@ def review(someone: Person, _run: str) -> None:
     someone.until("document.querySelector('.one img').naturalWidth > 0")
 
 
+def hide(someone: Person, run: str) -> None:
+    review(someone, run)
+    someone.page.get_by_role("button", name="Hide").click()
+    expect(someone.page.get_by_label("Why only reviewers may see it")).to_be_focused()
+
+
 def run_list(someone: Person, run: str) -> None:
     someone.go("Runs")
     expect(someone.page.get_by_role("link", name=run)).to_be_visible()
@@ -125,6 +131,12 @@ def one_run(someone: Person, run: str) -> None:
     run_list(someone, run)
     someone.page.get_by_role("link", name=run).click()
     someone.until("document.querySelector('.contact')?.naturalWidth > 100")
+
+
+def told(someone: Person, run: str) -> None:
+    one_run(someone, run)
+    someone.page.get_by_role("list", name="Alerts").locator("summary").click()
+    expect(someone.page.locator(".alerts pre")).to_contain_text("Where to look:")
 
 
 def figures(someone: Person, _run: str) -> None:
@@ -149,8 +161,10 @@ VIEWS: dict[str, Callable[[Person, str], None]] = {
     "draw": draw,
     "camera": camera,
     "review": review,
+    "hide": hide,
     "runs": run_list,
     "run": one_run,
+    "told": told,
     "start": start,
     "accuracy": figures,
     "never-measured": never_measured,

@@ -113,6 +113,8 @@ REFUSED = [
     ("POST", "/v1/classify", b"milk, bread and apples", 415, "NotAnImage"),
     ("POST", "/v1/classify", b"", 422, "EmptyObject"),
     ("POST", "/v1/classify?model=none", b"x", 404, "NoSuchModel"),
+    ("POST", "/v1/uploads?model=none", None, 404, "NoSuchModel"),
+    ("GET", f"/v1/images/{'0' * 32}?model=..%2Fnone", None, 404, "NoSuchModel"),
     ("POST", "/v1/classify", b"\x89PNG\r\n\x1a\n", 422, "CorruptImage"),
     ("POST", "/v1/classify", bytes(4 * 1024 * 1024 + 1), 413, "BodyTooLarge"),
     ("POST", "/getPrediction", b"{", 400, "BadRequest"),
@@ -156,8 +158,11 @@ def test_what_is_too_large_is_refused_by_the_function_too(api: Api) -> None:
     assert "/v1/uploads" in answer.json["detail"]
 
 
-def test_an_upload_by_form_is_classified_by_itself(api: Api, deployment: Deployment, digits: list[bytes]) -> None:
-    made = api.ask("POST", "/v1/uploads")
+@pytest.mark.parametrize("model", [None, "digits-in-lambda"])
+def test_an_upload_by_form_is_classified_by_itself(
+    api: Api, deployment: Deployment, digits: list[bytes], model: str | None
+) -> None:
+    made = api.ask("POST", f"/v1/uploads?model={model}" if model else "/v1/uploads")
     assert made.status == 201
     form = made.json
     assert api.ask("GET", form["self"]).problem == "NoSuchImage"
@@ -168,7 +173,7 @@ def test_an_upload_by_form_is_classified_by_itself(api: Api, deployment: Deploym
     while (found := api.ask("GET", form["self"]).json)["state"] == "waiting":
         assert time.monotonic() < deadline
         time.sleep(0.2)
-    assert found["verdict"]["label"] == "3"
+    assert (found["verdict"]["label"], found["verdict"]["model"]) == ("3", model or "digits")
     assert len(found["id"]) == 64
 
 

@@ -153,6 +153,26 @@ def test_a_batch_becomes_one_run_over_its_images_and_its_folders_are_left_out(cl
     assert len(cloud.executions) == 1
 
 
+def test_uploads_that_name_a_model_get_a_run_by_it(cloud):
+    objects = [event(number).replace(f"incoming/{number}", f"incoming/model=objects/{number}") for number in (3, 4)]
+    folder, odd = (
+        event(5).replace("incoming/5.png", key) for key in ("incoming/model=objects/", "incoming/model=/5.png")
+    )
+    bodies = [event(1), *objects, event(2), folder, odd]
+    assert deliver(bodies) == set()
+    by_model = {
+        request.get("model"): sorted(json.loads(line)["key"] for line in manifest.splitlines())
+        for request, manifest in cloud.executions.values()
+    }
+    assert by_model == {
+        None: ["incoming/1.png", "incoming/2.png", "incoming/model=/5.png"],
+        "objects": ["incoming/model=objects/3.png", "incoming/model=objects/4.png"],
+    }
+    assert {request["mode"] for request, _ in cloud.executions.values()} == {"tolerant"}
+    assert deliver(bodies) == set()
+    assert len(cloud.executions) == 2
+
+
 def test_a_malformed_message_fails_alone(cloud):
     assert deliver([event(1), "{", event(2), json.dumps({"detail-type": "Object Deleted"})]) == {1, 3}
     assert cloud.classified() == {"incoming/1.png": 1, "incoming/2.png": 1}

@@ -47,8 +47,12 @@ export async function ask<T>(path: string, asked: Asked = {}): Promise<T> {
 }
 
 /** Send a picture that is too large to be answered at once, and wait for what comes of it. */
-export async function upload(picture: Blob, said: (state: "sending" | "waiting") => void): Promise<Image> {
-  const form = await ask<Upload>("/v1/uploads", { method: "POST" });
+export async function upload(
+  picture: Blob,
+  model: string,
+  said: (state: "sending" | "waiting") => void,
+): Promise<Image> {
+  const form = await ask<Upload>("/v1/uploads", { method: "POST", query: { model: model || null } });
   const body = new FormData();
   for (const [name, value] of Object.entries(form.fields)) body.append(name, value);
   body.append("file", picture);
@@ -58,7 +62,7 @@ export async function upload(picture: Blob, said: (state: "sending" | "waiting")
   said("waiting");
   for (let second = 0; second < PATIENCE; second++) {
     await pause(1000);
-    const found = await ask<Image>(`/v1/images/${form.id}`);
+    const found = await ask<Image>(form.self);
     if (found.state === "classified") return found;
   }
   throw new Refusal(504, "StillWaiting", `The picture is kept, and no run has judged it after ${PATIENCE} seconds.`);

@@ -78,7 +78,7 @@ async function verdictOf(entry: Entry): Promise<Verdict> {
   if (picture.size > MOST) {
     throw new Refusal(413, "TooLarge", `${bytes(picture.size)}: pictures of up to 10 MB are taken here`);
   }
-  const found = await upload(picture, (state) => change(entry.id, { state }));
+  const found = await upload(picture, entry.model, (state) => change(entry.id, { state }));
   if (!found.verdict) throw new Refusal(404, "NoSuchImage", "The picture's verdict is not there any more");
   return found.verdict;
 }
