@@ -207,7 +207,7 @@ def test_one_role_alone_is_a_reviewers_and_the_account_decides_who_assumes_it(as
     tag = {"Key": "ics-reviewer", "Value": "true"}
     tagged = {
         one
-        for template in (assembly.data, assembly.model, assembly.pipeline)
+        for template in (assembly.data, assembly.model, assembly.pipeline, assembly.learning, assembly.web)
         for one, role in template.of("IAM::Role").items()
         if tag in role.get("Tags", [])
     }

@@ -11,6 +11,7 @@ from tests.infrastructure import test_data_stack as data
 from tests.infrastructure import test_learning_stack as learning
 from tests.infrastructure import test_model_stack as model
 from tests.infrastructure import test_pipeline_stack as pipeline
+from tests.infrastructure import test_web_stack as web
 
 
 def bucket(assembly, name):
@@ -36,6 +37,11 @@ def statement(template, action):
 
 def quarantine(assembly):
     return next(item for _, item in assembly.data.statements() if item.get("Sid") == "Quarantine")
+
+
+def taking_on(template):
+    """The statement that lets a function take on a role."""
+    return next(item for _, item in template.statements() if "sts" in json.dumps(item["Action"]) and "Resource" in item)
 
 
 def first(template, kind):
@@ -188,6 +194,16 @@ MUTANTS = {
     "everyone is a reviewer": (
         lambda it: quarantine(it)["Condition"].pop("StringEquals"),
         data.test_what_is_in_quarantine_is_denied_to_all_but_reviewers,
+    ),
+    "a function may take on any role": (
+        lambda it: taking_on(it.web).update(Resource="*"),
+        web.test_the_apis_function_alone_may_take_on_a_role_and_it_is_the_reviewers,
+    ),
+    "another function takes on the reviewers' role": (
+        lambda it: role(it, "serialize_image_data")["Policies"][0]["PolicyDocument"]["Statement"].append(
+            taking_on(it.web)
+        ),
+        web.test_the_apis_function_alone_may_take_on_a_role_and_it_is_the_reviewers,
     ),
     "a function is a reviewer": (
         lambda it: role(it, "serialize_image_data").update(Tags=[{"Key": "ics-reviewer", "Value": "true"}]),

@@ -106,6 +106,21 @@ def test_the_function_writes_only_where_the_api_writes(assembly):
     assert {"Ref"} == settings["ORIGIN_SECRET"].keys()  # its name, not what it is
 
 
+def test_the_apis_function_alone_may_take_on_a_role_and_it_is_the_reviewers(assembly):
+    templates = (assembly.data, assembly.model, assembly.pipeline, assembly.learning, assembly.web)
+    takers = [  # what has no resource says who may take on the role that it is of
+        (holder, statement["Resource"])
+        for template in templates
+        for holder, statement in template.statements()
+        if "sts:" in json.dumps(statement["Action"]) and "Resource" in statement
+    ]
+    (function,) = assembly.web.of("Lambda::Function").values()
+    ((holder, taken),) = takers
+    assert holder == function["Role"]["Fn::GetAtt"][0]
+    exports = {one["Export"]["Name"]: one["Value"] for one in assembly.data.body["Outputs"].values() if "Export" in one}
+    assert exports[taken["Fn::ImportValue"]] == assembly.data.body["Outputs"]["ReviewerRoleArn"]["Value"]
+
+
 def test_without_the_table_there_is_no_web_stack_and_no_queue_of_reviews():
     app = cdk.App(context=CONTEXT)
     build(app, replace(load_config("dev"), web=None))
