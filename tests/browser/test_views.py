@@ -135,7 +135,7 @@ def one_run(someone: Person, run: str) -> None:
 
 def told(someone: Person, run: str) -> None:
     one_run(someone, run)
-    someone.page.get_by_role("list", name="Alerts").locator("summary").click()
+    someone.page.get_by_role("list", name="Alerts, as they were sent").locator("summary").click()
     expect(someone.page.locator(".alerts pre")).to_contain_text("Where to look:")
 
 

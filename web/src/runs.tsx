@@ -210,22 +210,25 @@ function Ended({ value, summary }: { value: RunDetail; summary: Summary }) {
 function Alerts({ value }: { value: RunDetail }) {
   if (!value.alerts.length) return null;
   return (
-    <ol class="alerts" aria-label="Alerts">
-      {value.alerts.map((one) => (
-        <li key={one.at + one.subject}>
-          <details>
-            <summary>
-              <span class="subject">{one.subject}</span>
-              <span class="hint figure">{moment(one.at)}</span>
-            </summary>
-            <pre tabIndex={0} aria-label={one.subject}>
-              {one.text}
-            </pre>
-          </details>
-        </li>
-      ))}
-      {value.more_alerts && <li class="hint">There were more about watched labels: one for each batch that had any.</li>}
-    </ol>
+    <div class="alerts">
+      <h3 id="sent">Alerts, as they were sent</h3>
+      <ol aria-labelledby="sent">
+        {value.alerts.map((one) => (
+          <li key={one.at + one.subject}>
+            <details>
+              <summary>
+                <span class="subject">{one.subject}</span>
+                <span class="hint figure">{moment(one.at)}</span>
+              </summary>
+              <pre tabIndex={0} aria-label={one.subject}>
+                {one.text}
+              </pre>
+            </details>
+          </li>
+        ))}
+        {value.more_alerts && <li class="hint">There were more about watched labels: one for each batch that had any.</li>}
+      </ol>
+    </div>
   );
 }
 
