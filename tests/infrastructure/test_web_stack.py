@@ -118,6 +118,7 @@ def test_the_apis_function_alone_may_take_on_a_role_and_it_is_the_reviewers(asse
     ((holder, taken),) = takers
     assert holder == function["Role"]["Fn::GetAtt"][0]
     exports = {one["Export"]["Name"]: one["Value"] for one in assembly.data.body["Outputs"].values() if "Export" in one}
+    assert isinstance(taken, dict)
     assert exports[taken["Fn::ImportValue"]] == assembly.data.body["Outputs"]["ReviewerRoleArn"]["Value"]
 
 
