@@ -3,7 +3,6 @@
 import io
 import json
 import tarfile
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from cli.deployment import Deployment
 from ics import paths
 from ics.contracts import ImageRef
 from local import control, outbox
+from tests.rehearsal import about
 
 MAX_STATE = 32 * 1024
 """Bytes that any state's input or output may have in any run here; AWS's own limit is 262,144."""
@@ -83,6 +83,5 @@ def published(aws: control.LocalAws, alert: str) -> list[outbox.Delivery]:
 
 def state_sizes(aws: control.LocalAws) -> dict[str, dict[str, Any]]:
     """By execution, the largest input or output of any state, its children's included."""
-    with urllib.request.urlopen(f"{aws.endpoint_url}/_local/state-sizes", timeout=10) as answer:
-        found: dict[str, dict[str, Any]] = json.load(answer)
+    found: dict[str, dict[str, Any]] = about(aws, "state-sizes")
     return found

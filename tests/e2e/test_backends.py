@@ -4,8 +4,8 @@ import io
 import json
 import os
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from ics.contracts import Batch, fields_of
 from ics.wire import request_line
 from local.control import LocalAws
 from tests.e2e.harness import Ended
+from tests.rehearsal import set_faults
 
 Put = Callable[[str, bytes], str]
 Finish = Callable[..., Ended]
@@ -32,13 +33,8 @@ def uploaded(deployment: Deployment, put: Put) -> Callable[[str, bytes], str]:
 @pytest.fixture
 def broken(aws: LocalAws) -> Iterator[Callable[..., None]]:
     """Tell the local Rekognition which faults to have, for the length of a test."""
-
-    def set_faults(*faults: dict[str, Any]) -> None:
-        url = f"{aws.endpoint_url}/_local/faults/rekognition"
-        urllib.request.urlopen(urllib.request.Request(url, json.dumps(faults).encode(), method="PUT"), timeout=10)
-
-    yield set_faults
-    set_faults()
+    yield partial(set_faults, aws, "rekognition")
+    set_faults(aws, "rekognition")
 
 
 def small(side: int) -> bytes:

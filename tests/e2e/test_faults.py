@@ -4,11 +4,10 @@ import json
 import os
 import signal
 import threading
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC
-from typing import Any
+from functools import partial
 
 import pytest
 
@@ -18,6 +17,7 @@ from ics import paths
 from ics.contracts import Batch, ImageRef
 from local.control import LocalAws
 from tests.e2e.harness import Ended, published
+from tests.rehearsal import about, set_faults
 
 Put = Callable[[str, bytes], str]
 Finish = Callable[..., Ended]
@@ -27,15 +27,8 @@ Break = Callable[..., None]
 @pytest.fixture
 def broken(aws: LocalAws) -> Iterator[Break]:
     """Tell the digits endpoint which faults to have, for the length of a test."""
-
-    def set_faults(*faults: dict[str, Any]) -> None:
-        url = f"{aws.endpoint_url}/_local/faults/ics-local-digits"
-        request = urllib.request.Request(url, json.dumps(faults).encode(), method="PUT")
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            assert answer.status == 204
-
-    yield set_faults
-    set_faults()
+    yield partial(set_faults, aws, "ics-local-digits")
+    set_faults(aws, "ics-local-digits")
 
 
 @pytest.fixture
@@ -195,11 +188,6 @@ def test_a_run_that_does_not_add_up_is_not_called_done_and_people_are_told(
     (told,) = published(aws, f"digest/{run}")
     assert told.subject == "[ICS] FAILED: a run could not be summarized"
     assert "1000 planned" in told.message
-
-
-def about(aws: LocalAws, what: str) -> Any:
-    with urllib.request.urlopen(f"{aws.endpoint_url}/_local/{what}", timeout=10) as answer:
-        return json.load(answer)
 
 
 @contextmanager

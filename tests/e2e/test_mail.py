@@ -5,11 +5,9 @@ import os
 import signal
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
 
 from cli import runs
 from cli.deployment import Deployment
@@ -17,6 +15,7 @@ from ics import paths
 from local import outbox
 from local.control import LocalAws
 from tests.e2e.harness import Ended, policy_of, published
+from tests.rehearsal import about
 
 Put = Callable[[str, bytes], str]
 Finish = Callable[..., Ended]
@@ -109,7 +108,7 @@ def killed_after_telling(aws: LocalAws, run: str) -> Iterator[list[int]]:
     def watch() -> None:
         while not killed and not done.wait(0.002):
             if published(aws, f"watched/{run}/0"):
-                for worker in _workers(aws):
+                for worker in about(aws, "lambda-workers"):
                     if worker["function"] == "ics-local-filter-low-confidence" and worker["pid"]:
                         os.kill(worker["pid"], signal.SIGKILL)
                         killed.append(worker["pid"])
@@ -121,8 +120,3 @@ def killed_after_telling(aws: LocalAws, run: str) -> Iterator[list[int]]:
     finally:
         done.set()
         thread.join()
-
-
-def _workers(aws: LocalAws) -> Any:
-    with urllib.request.urlopen(f"{aws.endpoint_url}/_local/lambda-workers", timeout=10) as answer:
-        return json.load(answer)

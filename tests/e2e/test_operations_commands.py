@@ -24,6 +24,7 @@ from cli.main import app
 from ics import paths
 from local import control
 from tests.e2e.harness import Ended, hold, published
+from tests.rehearsal import about, set_faults
 
 Shell = Callable[..., "subprocess.CompletedProcess[str]"]
 EXAMPLES = {
@@ -209,19 +210,17 @@ def test_a_shell_completes_commands_environments_and_runs(shell: Shell, demonstr
 def test_a_run_that_is_stopped_midway_adds_up_tells_once_and_leaves_nothing_running(
     shell: Shell, aws: control.LocalAws, deployment: Deployment, digits_folder: Path
 ) -> None:
-    faults = f"{aws.endpoint_url}/_local/faults/ics-local-digits"
-    slow = json.dumps([{"kind": "slow", "seconds": 8, "times": 1000}]).encode()
     run = runs.new_run("stopped")
     pictures, _ = runs.find_pictures([digits_folder])
     prefix = runs.upload(deployment, run, pictures, lambda: None)
-    urllib.request.urlopen(urllib.request.Request(faults, slow, method="PUT"), timeout=10).close()
+    set_faults(aws, "ics-local-digits", {"kind": "slow", "seconds": 8, "times": 1000})
     try:
         runs.start(deployment, run, {"prefix": prefix})
         midway = next(now for now in runs.follow(deployment, run, every=0.05) if now.done)
         assert midway.done < midway.total == 3  # children of the Map, of four batches each
         stopped = shell(f"ics stop {run} --json")
     finally:
-        urllib.request.urlopen(urllib.request.Request(faults, b"[]", method="PUT"), timeout=10).close()
+        set_faults(aws, "ics-local-digits")
     said = json.loads(stopped.stdout)
     assert (stopped.returncode, said["status"], said["planned"]) == (1, "FAILED", 1000), stopped.stderr
 
@@ -238,8 +237,7 @@ def test_a_run_that_is_stopped_midway_adds_up_tells_once_and_leaves_nothing_runn
     images = runs.map_run(deployment, run)
     assert images is not None
     assert (images["status"], images["itemCounts"]["running"], images["itemCounts"]["pending"]) == ("ABORTED", 0, 0)
-    with urllib.request.urlopen(f"{aws.endpoint_url}/_local/lambda-workers", timeout=10) as answer:
-        assert not [worker for worker in json.load(answer) if worker["in_use"]]
+    assert not [worker for worker in about(aws, "lambda-workers") if worker["in_use"]]
 
     again = shell(f"ics stop {run}")  # changes nothing, and tells nobody
     assert (again.returncode, "nothing left to stop" in again.stderr) == (1, True)

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import urllib.request
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from cli.deployment import ROOT, Deployment
 from local.control import LocalAws
 from tests.e2e.harness import Ended, packed, state_sizes
+from tests.rehearsal import about
 
 KINDS = {"s3:GetObject": "get", "s3:GetObjectVersion": "get", "s3:PutObject": "put", "s3:ListBucket": "list"}
 FUNCTIONS = (
@@ -27,10 +27,8 @@ IMAGES = 250
 
 def calls(aws: LocalAws) -> Counter[str]:
     """S3 requests so far by kind: those of the pipeline's own roles, without the policy that a function keeps."""
-    with urllib.request.urlopen(f"{aws.endpoint_url}/_local/calls", timeout=30) as answer:
-        found = json.load(answer)["calls"]
     counted: Counter[str] = Counter()
-    for call in found:
+    for call in about(aws, "calls")["calls"]:
         own = any(name in call["principal"] for name in FUNCTIONS) or "ClassifyImages" in call["principal"]
         missing = call["action"] == "s3:ListBucket" and "images" not in call["resource"]  # of a GET that found nothing
         if own and call["action"] in KINDS and not missing and not call["resource"].endswith("/policy.json"):

@@ -6,10 +6,10 @@ import os
 import random
 import signal
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -21,6 +21,7 @@ from ics.capture import read_captured
 from local import outbox
 from local.control import LocalAws
 from tests.e2e.harness import Ended
+from tests.rehearsal import about, set_faults
 
 Put = Callable[[str, bytes], str]
 Finish = Callable[..., Ended]
@@ -33,13 +34,8 @@ TRANSIENT = ("EndpointUnavailable", "EndpointThrottled", "BatchLost", "Runtime.E
 @pytest.fixture
 def broken(aws: LocalAws) -> Iterator[Break]:
     """Tell the digits endpoint which faults to have, for the length of a test."""
-
-    def set_faults(*faults: dict[str, Any]) -> None:
-        url = f"{aws.endpoint_url}/_local/faults/ics-local-digits"
-        urllib.request.urlopen(urllib.request.Request(url, json.dumps(faults).encode(), method="PUT"), timeout=10)
-
-    yield set_faults
-    set_faults()
+    yield partial(set_faults, aws, "ics-local-digits")
+    set_faults(aws, "ics-local-digits")
 
 
 @pytest.fixture(scope="module")
@@ -63,11 +59,6 @@ def _said(rows: list[dict[str, Any]]) -> Counter[str]:
 
 def _resume(deployment: Deployment, finish: Finish, run: str) -> Ended:
     return finish(run=resuming.resume(deployment, run).execution)
-
-
-def _about(aws: LocalAws, what: str) -> Any:
-    with urllib.request.urlopen(f"{aws.endpoint_url}/_local/{what}", timeout=10) as answer:
-        return json.load(answer)
 
 
 def _name_of(run: str) -> str:
@@ -94,14 +85,14 @@ def _sent(deployment: Deployment, rows: list[dict[str, Any]]) -> dict[str, list[
 
 
 def _kill_model_server(aws: LocalAws) -> None:
-    (variant,) = _about(aws, "endpoints")["ics-local-digits"]["variants"].values()
+    (variant,) = about(aws, "endpoints")["ics-local-digits"]["variants"].values()
     if variant["pid"]:
         with suppress(ProcessLookupError):  # it was just being started again
             os.kill(variant["pid"], signal.SIGKILL)
 
 
 def _kill_workers(aws: LocalAws) -> None:
-    for worker in _about(aws, "lambda-workers"):
+    for worker in about(aws, "lambda-workers"):
         if worker["function"] in CHILDREN and worker["in_use"]:
             with suppress(ProcessLookupError):
                 os.kill(worker["pid"], signal.SIGKILL)

@@ -10,6 +10,7 @@ import re
 import time
 import urllib.request
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -25,6 +26,7 @@ from local.control import LocalAws
 from stacks.config import load_config
 from tests.e2e.asking import Api, send
 from tests.e2e.harness import Ended, packed, policy_of
+from tests.rehearsal import about, set_faults
 from tests.rights.policies import ENVIRONMENTS, Call, Rights, matches, rights_of
 from tests.rights.test_state_machine import needs
 from tests.rights.unused import UNUSED, reason
@@ -64,8 +66,7 @@ def recorded(aws: LocalAws, everything: None, names: dict[str, str]) -> set[Call
     whose = {role: who for who, role in rights_of("local").role_of.items()}
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        with urllib.request.urlopen(f"{aws.endpoint_url}/_local/calls", timeout=30) as answer:
-            found = json.load(answer)
+        found = about(aws, "calls")
         assert found["dropped"] == 0
         calls = {
             (
@@ -90,10 +91,7 @@ def everything(aws: LocalAws, deployment: Deployment, finish: Callable[..., Ende
         deployment.s3.put_object(Bucket=bucket, Key=f"{folder}/{name}", Body=content)
         return f"s3://{bucket}/{folder}/{name}"
 
-    def broken(*faults: dict[str, Any]) -> None:
-        url = f"{aws.endpoint_url}/_local/faults/ics-local-digits"
-        urllib.request.urlopen(urllib.request.Request(url, json.dumps(faults).encode(), method="PUT"), timeout=10)
-
+    broken = partial(set_faults, aws, "ics-local-digits")
     odd = [put("p/double//slash.png", digits[0]), put("p/plus+ %.png", digits[1]), put("p/text.png", b"milk, bread")]
     version = deployment.s3.head_object(Bucket=bucket, Key=f"{folder}/p/plus+ %.png")["VersionId"]
     versioned = {"s3_bucket": bucket, "s3_key": f"{folder}/p/plus+ %.png", "version": version}

@@ -1,10 +1,8 @@
 """Shards: the same answers as of single objects, for one GET a thousand; and nothing of a hostile one is lost."""
 
 import io
-import json
 import random
 import tarfile
-import urllib.request
 from collections import Counter
 from collections.abc import Callable
 
@@ -12,6 +10,7 @@ from cli.deployment import Deployment
 from ics.errors import ImageError
 from local.control import LocalAws
 from tests.e2e.harness import Ended, packed
+from tests.rehearsal import about
 
 Put = Callable[[str, bytes], str]
 Finish = Callable[..., Ended]
@@ -19,11 +18,9 @@ Finish = Callable[..., Ended]
 
 def gets(aws: LocalAws, function: str, ending: str) -> int:
     """How often the function has read an object whose key ends so."""
-    with urllib.request.urlopen(f"{aws.endpoint_url}/_local/calls", timeout=30) as answer:
-        calls = json.load(answer)["calls"]
     return sum(
         call["count"]
-        for call in calls
+        for call in about(aws, "calls")["calls"]
         if call["action"] == "s3:GetObject"
         and function in call["principal"].lower().replace("-", "")
         and call["resource"].endswith(ending)

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from cli.deployment import Deployment
 from ics.capture import read_captured
 from local.control import LocalAws
 from tests.e2e.harness import Ended
+from tests.rehearsal import about
 
 Finish = Callable[..., Ended]
 OF_THE_RUN = ("run", "batch", "decided_at")
@@ -101,11 +101,10 @@ def test_workers_killed_midway_lose_and_double_nothing(
     run = runs.new_run("killed")
     runs.start(deployment, run, asked)
     for _ in runs.follow(deployment, run, every=0.2):
-        with urllib.request.urlopen(f"{aws.endpoint_url}/_local/lambda-workers", timeout=10) as answer:
-            for worker in json.load(answer):
-                if worker["function"].endswith(("serialize-image-data", "filter-low-confidence")) and worker["in_use"]:
-                    with suppress(ProcessLookupError):
-                        os.kill(worker["pid"], signal.SIGKILL)
+        for worker in about(aws, "lambda-workers"):
+            if worker["function"].endswith(("serialize-image-data", "filter-low-confidence")) and worker["in_use"]:
+                with suppress(ProcessLookupError):
+                    os.kill(worker["pid"], signal.SIGKILL)
     ended = finish(run=run)
     for _ in range(3):
         if not ended.summary["failed"]:

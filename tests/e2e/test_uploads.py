@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ from cli.deployment import ROOT, Deployment
 from lambdas.start_run.starting import LEASE
 from local.control import LocalAws
 from tests.e2e.harness import Ended
+from tests.rehearsal import about
 
 PATIENCE = 180
 
@@ -84,8 +84,7 @@ class Uploads:
 
     def busy(self) -> list[int]:
         """The processes in which StartRun is at work."""
-        with urllib.request.urlopen(f"{self.aws.endpoint_url}/_local/lambda-workers", timeout=10) as answer:
-            found = json.load(answer)
+        found = about(self.aws, "lambda-workers")
         return [one["pid"] for one in found if one["function"] == "ics-local-start-run" and one["in_use"]]
 
     def _claims(self) -> Iterator[dict[str, Any]]:

@@ -17,6 +17,7 @@ import botocore.config
 import pytest
 
 from local import control
+from tests.rehearsal import about
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -90,8 +91,7 @@ class Cloud:
         return wait_for(condition, seconds)
 
     def about(self, what):
-        with urllib.request.urlopen(f"{self.endpoint_url}/_local/{what}") as answer:
-            return json.load(answer)
+        return about(self, what)
 
 
 def wait_for(condition, seconds=60):

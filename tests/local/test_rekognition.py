@@ -1,9 +1,8 @@
 """Amazon Rekognition API reference, DetectLabels and DetectCustomLabels; asked by boto3, which knows the shapes."""
 
 import io
-import json
 import os
-import urllib.request
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from local.rekognition import detectors
 from local.rekognition.coco import LABELS, SIDE, decoded
 from local.rekognition.detectors import DetectorFailed, Found, distinct
 from tests.artifacts import write_artifact
+from tests.rehearsal import set_faults
 
 
 def saved(image, format_="JPEG"):
@@ -40,13 +40,8 @@ def rekognition(aws):
 @pytest.fixture
 def broken(aws):
     """Tell the local Rekognition which faults to have, for the length of a test."""
-
-    def set_faults(*faults):
-        url = f"{aws.endpoint_url}/_local/faults/rekognition"
-        urllib.request.urlopen(urllib.request.Request(url, json.dumps(faults).encode(), method="PUT"), timeout=10)
-
-    yield set_faults
-    set_faults()
+    yield partial(set_faults, aws, "rekognition")
+    set_faults(aws, "rekognition")
 
 
 def test_a_picture_without_people_answers_in_awss_shape(rekognition):

@@ -16,7 +16,6 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +31,7 @@ from cli import runs
 from cli.deployment import ROOT, Deployment, connect
 from ics import paths
 from local import control, deploy
+from tests.rehearsal import about, set_faults
 
 ENDPOINT = "ics-local-digits"
 CHILDREN = ("ics-local-serialize-image-data", "ics-local-classify-image", "ics-local-filter-low-confidence")
@@ -151,7 +151,7 @@ def play(seed: int, stage: Stage) -> str:
         with _meanwhile(faults, stage, _under(seed, folder)):
             started = _dropped(stage, folder) if by_events(seed) else _awaited(stage, folder)
         for name in (ENDPOINT, "s3"):
-            _set_faults(stage.deployment, name, [])
+            set_faults(stage.deployment, name)
         ends = [_finished(stage.deployment, run, _under(seed, folder), deleted) for run in started]
         rows = [row for _, run in ends for row in _rows(stage.deployment, run) if f"/{folder}/" in row["s3_uri"]]
         _check(len({_name(row) for row in rows}) == len(rows), "more than one row for an image")
@@ -288,13 +288,13 @@ def _happen(fault: Fault, stage: Stage, folder: str) -> None:
     deployment = stage.deployment
     match fault.kind:
         case "endpoint":
-            _set_faults(deployment, ENDPOINT, [fault.arguments])
+            set_faults(deployment, ENDPOINT, fault.arguments)
         case "write":
-            _set_faults(deployment, "s3", [fault.arguments])
+            set_faults(deployment, "s3", fault.arguments)
         case "kill worker":
             _kill_workers(deployment, fault.arguments["times"])
         case "kill server":
-            (variant,) = _about(deployment, "endpoints")[ENDPOINT]["variants"].values()
+            (variant,) = about(deployment, "endpoints")[ENDPOINT]["variants"].values()
             with suppress(ProcessLookupError):
                 os.kill(variant["pid"], signal.SIGKILL)
         case "delete":
@@ -322,25 +322,13 @@ def _kill_workers(deployment: Deployment, times: int) -> None:
     deadline = time.monotonic() + 2
     killed: set[int] = set()
     while len(killed) < times and time.monotonic() < deadline:
-        for worker in _about(deployment, "lambda-workers"):
+        for worker in about(deployment, "lambda-workers"):
             if worker["function"] in CHILDREN and worker["in_use"] and worker["pid"] not in killed:
                 with suppress(ProcessLookupError):
                     os.kill(worker["pid"], signal.SIGKILL)
                 killed.add(worker["pid"])
                 break
         time.sleep(0.02)
-
-
-def _set_faults(deployment: Deployment, of: str, faults: Sequence[Mapping[str, Any]]) -> None:
-    url = f"{deployment.endpoint_url}/_local/faults/{of}"
-    request = urllib.request.Request(url, json.dumps(faults).encode(), method="PUT")
-    with urllib.request.urlopen(request, timeout=30):
-        pass
-
-
-def _about(deployment: Deployment, what: str) -> Any:
-    with urllib.request.urlopen(f"{deployment.endpoint_url}/_local/{what}", timeout=30) as answer:
-        return json.load(answer)
 
 
 def _upload(deployment: Deployment, prefix: str, images: Sequence[bytes]) -> str:
