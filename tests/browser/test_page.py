@@ -21,9 +21,11 @@ from cli import accuracy
 from cli.demo import write_pictures
 from cli.deployment import Deployment
 from ics import paths
+from local.control import LocalAws
 from tests.browser.conftest import PATIENCE, Person
 from tests.e2e.asking import Api, send
 from tests.e2e.test_api import entry_of, picture, records_of, row_of
+from tests.rehearsal import set_faults
 
 expect.set_options(timeout=PATIENCE)
 Someone = Callable[..., Person]
@@ -120,6 +122,25 @@ def test_pictures_can_be_pasted(person: Someone, demo: Path) -> None:
         base64.b64encode((demo / "digit-04-is-4.png").read_bytes()).decode(),
     )
     assert "\n4\n" in answer(someone, "pasted.png")
+
+
+def test_pictures_can_be_dropped(person: Someone, demo: Path) -> None:
+    someone = person("viewer")
+    data = someone.page.evaluate_handle(
+        """(contents) => {
+          const data = new DataTransfer();
+          for (const [name, content] of Object.entries(contents)) {
+            const bytes = Uint8Array.from(atob(content), (one) => one.charCodeAt(0));
+            data.items.add(new File([bytes], name, { type: "image/png" }));
+          }
+          return data;
+        }""",
+        {f"{name}.png": base64.b64encode((demo / f"digit-0{name}-is-{name}.png").read_bytes()).decode()
+         for name in ("3", "4")},
+    )  # fmt: skip
+    someone.page.dispatch_event(".drop", "drop", {"dataTransfer": data})
+    for name in ("3", "4"):
+        assert f"\n{name}\n" in answer(someone, f"{name}.png")
 
 
 def test_a_0_drawn_with_the_mouse_is_a_0(person: Someone) -> None:
@@ -224,6 +245,28 @@ def test_an_expired_sign_in_is_said_and_leads_back_to_where_one_was(
     expect(page.get_by_role("dialog")).to_be_hidden()
     someone.give(demo / "digit-01-is-1.png")
     assert "\n1\n" in answer(someone, "digit-01-is-1.png")
+
+
+def test_a_sign_in_is_renewed_while_that_is_possible(person: Someone, passwords: dict[str, str], demo: Path) -> None:
+    someone = person("viewer")
+    someone.refused.add(401)
+    page = someone.page
+    sign_in(someone, "viewer", passwords["viewer"])
+    expect(page.get_by_role("heading", level=1)).to_have_text("Classify")
+    claims = {"exp": int(time.time()) - 1, "username": "viewer", "cognito:groups": ["viewer"]}
+    old = f"e30.{base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip('=')}.x"
+    page.evaluate(
+        """(token) => {
+          const kept = JSON.parse(sessionStorage.getItem("ics-session"));
+          sessionStorage.setItem("ics-session", JSON.stringify({ ...kept, token }));
+        }""",
+        old,
+    )
+    page.reload()
+    someone.give(demo / "digit-01-is-1.png")
+    assert "\n1\n" in answer(someone, "digit-01-is-1.png")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    assert json.loads(page.evaluate("sessionStorage.getItem('ics-session')"))["token"] != old
 
 
 def user_of(deployment: Deployment, api: Api, permanent: bool) -> tuple[str, str, dict[str, str]]:
@@ -333,7 +376,7 @@ def test_an_operator_starts_a_run_and_sees_what_became_of_it(
     shown = page.get_by_role("main").inner_text()
     for part in ("NotAnImage", "BelowThreshold", "The model is not sure enough"):
         assert part in shown
-    (alert,) = page.get_by_role("list", name="Alerts").get_by_role("listitem").all()
+    (alert,) = page.get_by_role("list", name="Alerts, as they were sent").get_by_role("listitem").all()
     alert.get_by_text("[ICS local] SUCCEEDED" if "SUCCEEDED" in shown else "[ICS local] FAILED").click()
     expect(alert.locator("pre")).to_contain_text("Where to look:")
     assert someone.violations() == []
@@ -355,6 +398,24 @@ def unsure(api: Api, demo: Path) -> Iterator[list[str]]:
     yield [one["image_id"] for one in sorted(waiting, key=lambda one: one["confidence"])]
     for image in api.ask("GET", "/v1/reviews?limit=25", role="reviewer").json["items"]:
         api.ask("PUT", f"/v1/images/{image['image_id']}/label?model=digits", role="reviewer", body={"label": "0"})
+
+
+def test_a_run_is_followed_as_it_goes_on(
+    person: Someone, aws: LocalAws, deployment: Deployment, put: Callable[[str, bytes], str], digits: list[bytes]
+) -> None:
+    prefix = put("seven.png", digits[7]).rpartition("/")[0]
+    someone = person("operator", "runs")
+    page = someone.page
+    set_faults(aws, "ics-local-digits", {"kind": "slow", "seconds": 4})
+    try:
+        page.get_by_role("button", name="Start a run").click()
+        page.get_by_label("All images under this prefix").fill(f"s3://{deployment.images_bucket}/{prefix}/")
+        page.get_by_role("button", name="Start", exact=True).click()
+        expect(page.get_by_role("region", name="Progress")).to_contain_text("1 image planned, 0 of 1 batch done")
+    finally:
+        set_faults(aws, "ics-local-digits")
+    expect(page.get_by_text("1 image for a person").or_(page.get_by_text("0 images for a person"))).to_be_visible()
+    expect(page.locator(".status")).to_have_text("succeeded")
 
 
 class Desk:
