@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from PIL import Image, ImageDraw, ImageFont
+from typer.testing import CliRunner
 
 from cli import web
 from cli.deployment import Deployment
+from cli.main import app
 from ics import digest, paths
 from lambdas.make_contact_sheet.handler import FONT
 from local.control import LocalAws
@@ -218,6 +220,17 @@ def test_without_a_valid_token_nothing_is_answered(api: Api, aws: LocalAws) -> N
     forged = with_claims(**{"cognito:groups": ["operator"], "exp": int(time.time()) + 1000})
     for given in (forged, f"{head}.{claims}.{signature[:-6]}AAAAAA"):
         assert api.ask("GET", "/v1/models", role=None, Authorization=f"Bearer {given}").status == 401
+
+
+def test_the_command_says_where_page_and_api_are_and_signs_in(
+    aws: LocalAws, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ICS_STATE", str(aws.state))
+    told = json.loads(CliRunner().invoke(app, ["open", "--json"]).stdout)
+    assert told == {"page": api.web.page, "api": api.web.api}
+    token = CliRunner().invoke(app, ["token", "--role", "operator"]).stdout.strip()
+    refused = urllib.request.Request(f"{told['api']}/v1/runs", b"{}", {"Authorization": f"Bearer {token}"})
+    assert send(refused).problem == "InvalidRequest"  # an operator came so far
 
 
 def test_who_comes_past_cloudfront_is_refused(api: Api, aws: LocalAws, deployment: Deployment) -> None:
