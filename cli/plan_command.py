@@ -5,7 +5,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 
 from cli import runs, show
 from cli.deployment import LOCAL, connect
-from cli.options import Json, Model, app, complete_environment, print_json, state
+from cli.options import Json, Model, SkipClassified, app, complete_environment, print_json, state
 from cli.synthesized import Synthesized, synthesized
 from ics.artifact import InputSpec
 from ics.batches import MAX_BATCH_IMAGES, USUAL_BATCH_IMAGES, BatchCutter, even_batches
@@ -68,6 +68,10 @@ def plan(
     model: Model = None,
     decode_ms: Annotated[float, typer.Option(min=0, help="Milliseconds to decode an image.")] = Times().decode,
     infer_ms: Annotated[float, typer.Option(min=0, help="Milliseconds of the model for an image.")] = Times().infer,
+    doubted_percent: Annotated[
+        float, typer.Option(min=0, max=100, help="Images of a hundred that need a person; they wait in the table.")
+    ] = 2.0,
+    skip_classified: SkipClassified = None,
     prices: Annotated[
         Path, typer.Option(metavar="FILE", help="A price list, else us-east-1's, cli/prices.toml.", show_default=False)
     ] = PRICES,
@@ -102,14 +106,17 @@ def plan(
         load = Load(images=images, batches=batches, objects=objects, image_bytes=size, listed=objects)
     else:
         load = _load_of(str(source), made, batch or made.batch_images(chosen), size, env)
+    skip = made.skips_classified(chosen, skip_classified)
+    load = replace(load, doubted=doubted_percent / 100, skip_classified=skip)
     times = Times(decode=decode_ms, infer=infer_ms)
     design = made.design(chosen)
     found = forecast(design, load, times, list_)
     other = naive(design, load.images, times, list_) if compare else None
     if json_:
-        print_json(_json(found, times, list_, other, chosen, env))
+        told = _json(found, times, list_, other, chosen, env)
+        print_json({**told, "doubted_percent": doubted_percent})
     else:
-        show.forecast(found, chosen, list_, times, other)
+        show.forecast(found, chosen, list_, times, other, doubted_percent)
 
 
 def read_prices(path: Path) -> Prices:
@@ -133,9 +140,12 @@ def _load_of(source: str, made: Synthesized, batch: int, size: int, env: str) ->
         SourceNotFound, SourceForbidden, EmptySource, InvalidManifest, InvalidRequest, RunTooLarge: as PlanRun does.
     """
     cutter, in_shards, objects = BatchCutter(batch, int(made.settings["BATCH_SOURCE_BYTES"])), Counter[str](), 0
+    uploaded = Counter[str]()  # by bucket: under the upload prefix, of which only ours counts
     manifest = source.startswith("s3://") and source.lower().endswith(MANIFEST_ENDINGS)
     for ref, content in _images(source, env, manifest=manifest):
         cutter.add(ref, content)
+        if made.upload_prefix and ref.key.startswith(made.upload_prefix):
+            uploaded[ref.bucket] += 1
         if ref.member:
             in_shards[ref.key] += 1
         else:
@@ -150,6 +160,7 @@ def _load_of(source: str, made: Synthesized, batch: int, size: int, env: str) ->
         image_bytes=size,
         listed=listed,
         manifest=manifest,
+        uploaded=uploaded[connect(env, state()).images_bucket] if uploaded and source.startswith("s3://") else 0,
     )
 
 

@@ -26,6 +26,8 @@ class Prices:
     lambda_x86_64_gb_second: float
     s3_get_per_million: float
     s3_put_per_million: float
+    dynamodb_reads_per_million: float
+    dynamodb_writes_per_million: float
     sns_publish_per_million: float
     logs_gb: float
     rekognition_images_per_million: float

@@ -158,10 +158,11 @@ def test_a_doctor_finds_nothing_wrong_here_and_says_what_is(
 
 
 def test_runs_are_listed_newest_first_with_their_counts(shell: Shell, demonstrated: str) -> None:
-    listed = json.loads(shell("ics runs --json").stdout)
+    listed = json.loads(shell("ics runs --json --most 100").stdout)
     assert [run["started"] for run in listed] == sorted((run["started"] for run in listed), reverse=True)
     (one,) = (run for run in listed if run["run"] == demonstrated)
     assert (one["status"], one["planned"], one["failed"]) == ("FAILED", 33, 2)
+    assert one["source"] == "command"
     assert len(json.loads(shell("ics runs --json --most 1").stdout)) == 1
 
 

@@ -8,7 +8,10 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from boto3.dynamodb.conditions import Attr
+
 from cli.deployment import ROOT, Deployment
+from ics.work import MAIL_WRITES
 from local.control import LocalAws
 from tests.e2e.harness import Ended, packed, state_sizes
 
@@ -38,9 +41,21 @@ def calls(aws: LocalAws) -> Counter[str]:
     return counted
 
 
-def plan(source: str, environment: dict[str, str]) -> dict[str, Any]:
+def noted(deployment: Deployment, run: str) -> int:
+    """Items of the table that lead to a row of this run."""
+    table = deployment.session.resource("dynamodb", endpoint_url=deployment.endpoint_url).Table(deployment.table)
+    found, more = 0, {}
+    while True:
+        page = table.scan(FilterExpression=Attr("rows").contains(f"/run={run}/"), **more)
+        found += page["Count"]
+        if "LastEvaluatedKey" not in page:
+            return found
+        more = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+
+def plan(source: str, environment: dict[str, str], *options: str) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, "-m", "cli", "plan", source, "--json", "--env", "local"],
+        [sys.executable, "-m", "cli", "plan", source, "--json", "--env", "local", *options],
         env=environment, capture_output=True, text=True, check=False, cwd=ROOT,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -59,7 +74,7 @@ def test_the_requests_and_batches_and_states_of_a_run_are_those_that_were_predic
     for number in range(IMAGES):
         key = put(f"{number:03}.png", digits[number])
     source = f"s3://{deployment.images_bucket}/{key.rpartition('/')[0]}/"
-    predicted = plan(source, command_environment)
+    predicted = plan(source, command_environment, "--doubted-percent=100")
     before = calls(aws)
     # each image needs a person, so that the contact sheet is full, as is predicted
     ended = finish({"prefix": source, "mode": "tolerant", "tolerated_percent": 100, "threshold": 1.0})
@@ -67,6 +82,8 @@ def test_the_requests_and_batches_and_states_of_a_run_are_those_that_were_predic
     # Each of at most three FilterLowConfidence at once reads the policy; PlanRun writes its copy.
     expected = {**predicted["s3"], "get": predicted["s3"]["get"] - 3, "put": predicted["s3"]["put"] - 1}
     assert made == expected
+    # Of each of three batches the fifty worst wait for reviewers, in two items each; the rest is the mail's.
+    assert predicted["table"]["writes"] - MAIL_WRITES == noted(deployment, ended.run) == 3 * 50 * 2
     assert (predicted["images"], predicted["batches"]) == (IMAGES, ended.summary["batches"])
     assert state_sizes(aws)[ended.execution["executionArn"]]["bytes"] <= predicted["largest_state_bytes"]
 
