@@ -31,6 +31,7 @@ from PIL import Image
 from cli import runs
 from cli.deployment import ROOT, Deployment, connect
 from ics import paths
+from ics.contracts import ImageRef
 from local import control, deploy
 
 ENDPOINT = "ics-local-digits"
@@ -156,7 +157,8 @@ def play(seed: int, stage: Stage) -> str:
         rows = [row for _, run in ends for row in _rows(stage.deployment, run) if f"/{folder}/" in row["s3_uri"]]
         _check(len({_name(row) for row in rows}) == len(rows), "more than one row for an image")
         found = {_name(row): {key: row[key] for key in SAID} for row in rows}
-        _check(found.keys() == stage.expected.keys(), f"lost or new: {found.keys() ^ stage.expected.keys()}")
+        odd = found.keys() - stage.expected.keys() | stage.expected.keys() - found.keys() - deleted
+        _check(not odd, f"lost or new: {odd}")  # what was deleted before it was listed is in no plan, and has no row
         for name, said in found.items():
             right = said == stage.expected[name] or (said["reason"] == "ObjectNotFound" and name in deleted)
             _check(right, f"{name} is {said}, on a calm day {stage.expected[name]}")
@@ -216,6 +218,8 @@ def _done(deployment: Deployment, run: str, deleted: Collection[str]) -> bool:
     counted = {name: summary[name] for name in ("accepted", "uncertain", "flagged", "failed")}
     _check(counted == {name: decisions[name] for name in counted}, f"rows {dict(decisions)}, summary {counted}")
     _check(summary["planned"] == sum(counted.values()), f"{summary['planned']} planned, {counted}")
+    planned, said = _listed(deployment, summary["run"]), Counter(row["s3_uri"] for row in rows)
+    _check(planned == said, f"planned, but no row, or the other way round: {planned - said}, {said - planned}")
     left = [row for row in rows if row["decision"] == "failed"]
     return all(row["reason"] == "ObjectNotFound" and _name(row) in deleted for row in left)
 
@@ -229,6 +233,12 @@ def _planned(deployment: Deployment, run: str) -> bool:
             raise
         return False
     return True
+
+
+def _listed(deployment: Deployment, run: str) -> Counter[str]:
+    """The images of a run's plan, by URI, as often as they are listed."""
+    content = deployment.s3.get_object(Bucket=deployment.working_bucket, Key=paths.images(run))["Body"].read()
+    return Counter(ImageRef(**json.loads(line)).uri for line in content.splitlines())
 
 
 def _check(holds: bool, problem: str) -> None:
