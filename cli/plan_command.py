@@ -4,7 +4,6 @@ import math
 import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,12 +18,12 @@ from cli.synthesized import Synthesized, synthesized
 from ics.artifact import InputSpec
 from ics.batches import MAX_BATCH_IMAGES, USUAL_BATCH_IMAGES, BatchCutter, even_batches
 from ics.contracts import ImageRef
-from ics.errors import EmptySource, InvalidPrices, InvalidRequest, SourceForbidden, SourceNotFound
+from ics.errors import EmptySource, InvalidPrices, InvalidRequest, SourceForbidden, SourceNotFound, SourceUnsafe
 from ics.forecast import Forecast, forecast, naive
 from ics.manifests import parse_manifest
 from ics.prices import Prices, prices_from
 from ics.request import MANIFEST_ENDINGS, split_uri
-from ics.shards import is_shard, picture_of
+from ics.shards import is_compressed, is_shard, picture_of
 from ics.tar import BrokenArchive, entries
 from ics.work import Load, Times
 
@@ -137,7 +136,8 @@ def _load_of(source: str, made: Synthesized, batch: int, size: int, env: str) ->
     """Cut the source's images as PlanRun would.
 
     Raises:
-        SourceNotFound, SourceForbidden, EmptySource, InvalidManifest, InvalidRequest, RunTooLarge: as PlanRun does.
+        SourceNotFound, SourceForbidden, SourceUnsafe, EmptySource, InvalidManifest, InvalidRequest, RunTooLarge: as
+            PlanRun does.
     """
     cutter, in_shards, objects = BatchCutter(batch, int(made.settings["BATCH_SOURCE_BYTES"])), Counter[str](), 0
     uploaded = Counter[str]()  # by bucket: under the upload prefix, of which only ours counts
@@ -148,7 +148,7 @@ def _load_of(source: str, made: Synthesized, batch: int, size: int, env: str) ->
             uploaded[ref.bucket] += 1
         if ref.member:
             in_shards[ref.key] += 1
-        else:
+        elif not ref.fault:  # nothing is read for what cannot be
             objects += 1
     if not cutter.images:
         raise EmptySource(f"{source} holds no image")
@@ -175,11 +175,19 @@ def _images(source: str, env: str, *, manifest: bool) -> Sized:
         bucket, key = split_uri(source)
     except ValueError as error:
         raise InvalidRequest(str(error)) from error
-    s3 = connect(env, state()).s3
+    deployment = connect(env, state())
+    own = (deployment.working_bucket, deployment.results_bucket)
+    if bucket in own:
+        raise SourceUnsafe(f"{bucket!r} holds ICS's own files; keep images in another bucket")
+    s3 = deployment.s3
     try:
         for ref, size in _listed(s3, bucket, key, manifest=manifest):
+            if ref.bucket in own:
+                raise SourceUnsafe(f"{ref.uri!r} is a file of ICS's own; keep images in another bucket")
             if is_shard(ref.key):
                 yield from _members(s3, ref)
+            elif is_compressed(ref.key):
+                yield replace(ref, fault="CompressedShard"), 0
             else:
                 yield ref, size
     except ClientError as error:
@@ -198,7 +206,10 @@ def _listed(s3: Any, bucket: str, key: str, *, manifest: bool) -> Sized:
 
 
 def _members(s3: Any, shard: ImageRef) -> Sized:
-    """The images in a shard, by its members' headers; one that is broken counts as far as it can be read."""
+    """The images in a shard, by its members' headers; with an image more, as in a run, where it is broken or has none.
+
+    What of it cannot be read in a run is planned all the same.
+    """
     total = int(s3.head_object(Bucket=shard.bucket, Key=shard.key)["ContentLength"])
     start, held = 0, b""
 
@@ -210,10 +221,16 @@ def _members(s3: Any, shard: ImageRef) -> Sized:
             start, held = offset, part["Body"].read()
         return held[offset - start : offset - start + length]
 
-    with suppress(BrokenArchive):
+    found, fault = 0, ""
+    try:
         for entry in entries(read, total):
             if (image := picture_of(shard, entry, entry.size)) is not None:
+                found += 1
                 yield image, entry.size
+    except BrokenArchive:
+        fault = "BrokenShard"
+    if fault or not found:
+        yield replace(shard, fault=fault or "EmptyShard"), 0
 
 
 def _sent_bytes(spec: InputSpec | None) -> int:

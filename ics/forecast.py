@@ -111,11 +111,11 @@ def forecast(design: Design, load: Load, times: Times, prices: Prices) -> Foreca
     child = parent.batch()
     load = replace(load, paid_by_image=design.backend == "rekognition", reviewed=design.reviews)
     works = work_of(load, times, design.backend)
-    at_once = min(design.max_concurrency, load.batches)
+    a_child = child_batches(design.max_concurrency)
+    at_once = min(design.max_concurrency // a_child * a_child, load.batches)
     alone = {name: works[name].seconds(design.functions[name].memory) for name in (*parent.functions, *child.functions)}
     taken, waited = _with_queue(alone, child, load, times, design.endpoint, at_once)
     batch_seconds = sum(taken[name] for name in child.functions)
-    a_child = child_batches(design.max_concurrency)
     children = math.ceil(load.batches / a_child)
     processing = max(children / DISPATCH, math.ceil(load.batches / at_once) * batch_seconds)
     seconds = sum(taken[name] for name in parent.functions) + processing
