@@ -72,7 +72,8 @@ class Synthesized:
         at_once = int(self.settings["MAX_CONCURRENCY"])
         at_once = min(at_once, told.get("max_concurrency", at_once))
         endpoint = self._endpoint(told["endpoint"]) if "endpoint" in told else None
-        backend = "endpoint" if endpoint else "rekognition" if "detection" in told else "lambda"
+        asked = "custom-labels" if told.get("detection", {}).get("version_arn") else "rekognition"
+        backend = "endpoint" if endpoint else asked if "detection" in told else "lambda"
         return Design(definition, functions, at_once, endpoint, backend, self._judging["REVIEWS"] == "true")
 
     @property

@@ -19,7 +19,7 @@ from ics.prices import Prices
 from ics.records import WORST, Reduction
 from ics.request import MAX_KEY_BYTES
 from ics.summary import summary_of
-from ics.work import LOG_BYTES, MAIL_READS, MAIL_WRITES, Load, Times, Work, work_of
+from ics.work import ASKED_BY_IMAGE, LOG_BYTES, MAIL_READS, MAIL_WRITES, Load, Times, Work, work_of
 
 DISPATCH = 1_000
 """Express children that a distributed Map starts in a second, about."""
@@ -59,8 +59,8 @@ class Endpoint:
 class Design:
     """A deployed environment, as far as a run's cost depends on it; `functions` by their names in the definition.
 
-    `backend` is what classifies: an `endpoint`, which only then is there, `lambda` or `rekognition`. `reviews` is
-    whether images that need a person wait for reviewers in the table.
+    `backend` is what classifies: an `endpoint`, which only then is there, `lambda`, `rekognition` or `custom-labels`.
+    `reviews` is whether images that need a person wait for reviewers in the table.
     """
 
     definition: Mapping[str, Any]
@@ -109,7 +109,7 @@ def forecast(design: Design, load: Load, times: Times, prices: Prices) -> Foreca
     """
     parent = walk(design.definition)
     child = parent.batch()
-    load = replace(load, paid_by_image=design.backend == "rekognition", reviewed=design.reviews)
+    load = replace(load, paid_by_image=design.backend in ASKED_BY_IMAGE, reviewed=design.reviews)
     works = work_of(load, times, design.backend)
     a_child = child_batches(design.max_concurrency)
     at_once = min(design.max_concurrency // a_child * a_child, load.batches)
@@ -231,6 +231,10 @@ def _warnings(design: Design, load: Load, taken: Mapping[str, float], waited: fl
         for name, seconds in taken.items()
         if seconds > design.functions[name].timeout
     ]
+    if design.backend == "custom-labels":
+        found.append(
+            "a Custom Labels version is paid by inference unit and hour, as long as it runs: that is not counted here"
+        )
     request = waited / load.bodies + load.batch / load.bodies * times.infer / 1000
     if design.endpoint and request > ENDPOINT_READ:
         found.append(

@@ -17,6 +17,9 @@ ONE_CPU = 1769
 LIST_PAGE = 1_000
 """Keys of one answer of ListObjectsV2."""
 
+ASKED_BY_IMAGE = ("rekognition", "custom-labels")
+"""The backends that are asked about one image in a request."""
+
 PAID_TOGETHER, ASKED_AT_ONCE, DETECT_MS = 10, 4, 500.0
 """Images of a body for Rekognition, requests to it at once, and milliseconds that it takes for one, about."""
 
@@ -134,7 +137,7 @@ class Work:
 def work_of(load: Load, times: Times, backend: str = "endpoint") -> dict[str, Work]:
     """The work of one invocation of each function on the way to success, by its name in the definition.
 
-    `backend` is what classifies: `endpoint`, `lambda` or `rekognition`.
+    `backend` is what classifies: `endpoint`, `lambda`, `rekognition` or `custom-labels`.
     """
     images, bodies, request = load.batch, load.bodies, times.request
     read = load.objects / load.batches
@@ -188,7 +191,7 @@ def _classifying(images: int, bodies: int, times: Times, backend: str) -> Work:
     match backend:
         case "lambda":  # the net's time is the function's own
             return replace(own, cpu_ms=own.cpu_ms + images * times.infer)
-        case "rekognition":
+        case _ if backend in ASKED_BY_IMAGE:
             return replace(own, invokes=images, wait_ms=own.wait_ms + images * DETECT_MS / ASKED_AT_ONCE)
         case _:
             return replace(own, invokes=bodies, wait_ms=own.wait_ms + bodies * times.request + images * times.infer)

@@ -173,3 +173,13 @@ def test_rekognition_is_paid_by_image_and_its_bodies_are_small() -> None:
     # Three bodies of at most ten a batch of 25; the policy is read by PlanRun and by twelve functions at once.
     assert found.s3["get"] == 1 + 1000 + 40 * (1 + 3 + 1 + 3) + 40 + 1 + 12 + 25
     assert found.lambda_requests == 3 + 3 * 40
+
+
+def test_custom_labels_are_asked_by_image_and_not_paid_so_which_is_said() -> None:
+    design = replace(DESIGN, endpoint=None, backend="custom-labels")
+    found = forecast(design, load(1000, 40), FREE, PRICES)
+    other = forecast(replace(design, backend="rekognition"), load(1000, 40), FREE, PRICES)
+    assert "rekognition" not in found.cost
+    assert (found.s3, found.seconds) == (other.s3, other.seconds)
+    (warning,) = set(found.warnings) - set(other.warnings)
+    assert "paid by inference unit and hour" in warning
