@@ -22,6 +22,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from cli import runs
 from cli.deployment import ROOT, Deployment, connect
 from ics import paths
 from ics.contracts import ImageRef
+from ics.uploads import Upload
 from local import control, deploy
 
 ENDPOINT = "ics-local-digits"
@@ -189,8 +191,25 @@ def _dropped(stage: Stage, folder: str) -> list[str]:
         waiting = deployment.sqs.get_queue_attributes(QueueUrl=deployment.upload_queue, AttributeNames=names)
         running = deployment.states.list_executions(stateMachineArn=deployment.state_machine, statusFilter="RUNNING")
         busy = any(map(int, waiting["Attributes"].values())) or running["executions"]
-        quiet = 0 if busy else quiet + 1
+        quiet = 0 if busy or not _all_claimed(deployment, f"incoming/{folder}/") else quiet + 1
     return [run for run in runs.names(deployment, 1000) if run not in known]
+
+
+def _all_claimed(deployment: Deployment, prefix: str) -> bool:
+    """Whether StartRun has heard of each upload: an event reaches the queue some time after its upload is answered."""
+    place = {"Bucket": deployment.images_bucket, "Prefix": prefix}
+    there = deployment.s3.get_paginator("list_object_versions").paginate(**place).search("Versions[].[Key, VersionId]")
+    uploads = [
+        Upload(ImageRef(deployment.images_bucket, key, version=one), "", datetime.now(UTC)) for key, one in there
+    ]
+    table = deployment.session.client("dynamodb", endpoint_url=deployment.endpoint_url)
+    found = 0
+    for start in range(0, len(uploads), 100):
+        some = uploads[start : start + 100]
+        keys = [{"pk": {"S": f"upload#{one.upload_id}"}, "sk": {"S": "claim"}} for one in some]
+        answer = table.batch_get_item(RequestItems={deployment.table: {"Keys": keys}})
+        found += len(answer["Responses"][deployment.table])
+    return found == IMAGES
 
 
 def _finished(deployment: Deployment, run: str, folder: str, deleted: Collection[str]) -> tuple[str, str]:
