@@ -65,6 +65,6 @@ def _text(name: str, value: Any) -> str:
 
 
 def _price(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e100:  # no infinity
         raise InvalidPrices(f"{name} is {value!r}; it must be a number of dollars, at least 0")
     return float(value)
