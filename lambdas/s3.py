@@ -42,9 +42,10 @@ CHUNK = 8 * 1024 * 1024
 """Bytes of an object that are read at once where all of it is wanted."""
 
 PAUSES = (0.1, 0.4, 1.6)
-"""Seconds between the requests for one answer, for all of which there are:"""
+"""Seconds between one request for an answer and the next."""
 
 RETRY_SECONDS = 10.0
+"""Seconds within which the last request is made."""
 
 # Keys that obstore would refuse or silently rewrite: empty, "." and ".." segments, and control characters.
 _BEYOND_OBSTORE = re.compile(r"(^|/)\.{0,2}(/|$)|[\x00-\x1f\x7f]")
