@@ -43,8 +43,9 @@ _COST = """\
 ## A million images on AWS
 
 Not measured: predicted by `ics plan` from the templates of `prod` and the price list `cli/prices.toml`, with 10 ms to
-decode an image and 5 ms to infer it; without the endpoint, storage and transfer. The usual design is predicted by the
-same model. [operations.md](operations.md#what-a-run-will-cost) says what is assumed.
+decode an image and 5 ms to infer it, and 2 of 100 images that wait for reviewers; without the endpoint, storage and
+transfer. The usual design is predicted by the same model. [operations.md](operations.md#what-a-run-will-cost) says what
+is assumed.
 """
 
 _SERVERS = """\

@@ -4,8 +4,7 @@ import math
 import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,17 +13,17 @@ from botocore.exceptions import ClientError
 
 from cli import runs, show
 from cli.deployment import LOCAL, connect
-from cli.options import Json, Model, app, complete_environment, print_json, state
+from cli.options import Json, Model, SkipClassified, app, complete_environment, print_json, state
 from cli.synthesized import Synthesized, synthesized
 from ics.artifact import InputSpec
 from ics.batches import MAX_BATCH_IMAGES, USUAL_BATCH_IMAGES, BatchCutter, even_batches
 from ics.contracts import ImageRef
-from ics.errors import EmptySource, InvalidPrices, InvalidRequest, SourceForbidden, SourceNotFound
+from ics.errors import EmptySource, InvalidPrices, InvalidRequest, SourceForbidden, SourceNotFound, SourceUnsafe
 from ics.forecast import Forecast, forecast, naive
 from ics.manifests import parse_manifest
 from ics.prices import Prices, prices_from
 from ics.request import MANIFEST_ENDINGS, split_uri
-from ics.shards import is_shard, picture_of
+from ics.shards import is_compressed, is_shard, picture_of
 from ics.tar import BrokenArchive, entries
 from ics.work import Load, Times
 
@@ -68,6 +67,10 @@ def plan(
     model: Model = None,
     decode_ms: Annotated[float, typer.Option(min=0, help="Milliseconds to decode an image.")] = Times().decode,
     infer_ms: Annotated[float, typer.Option(min=0, help="Milliseconds of the model for an image.")] = Times().infer,
+    doubted_percent: Annotated[
+        float, typer.Option(min=0, max=100, help="Images of a hundred that need a person; they wait in the table.")
+    ] = 2.0,
+    skip_classified: SkipClassified = None,
     prices: Annotated[
         Path, typer.Option(metavar="FILE", help="A price list, else us-east-1's, cli/prices.toml.", show_default=False)
     ] = PRICES,
@@ -102,14 +105,17 @@ def plan(
         load = Load(images=images, batches=batches, objects=objects, image_bytes=size, listed=objects)
     else:
         load = _load_of(str(source), made, batch or made.batch_images(chosen), size, env)
+    skip = made.skips_classified(chosen, skip_classified)
+    load = replace(load, doubted=doubted_percent / 100, skip_classified=skip)
     times = Times(decode=decode_ms, infer=infer_ms)
     design = made.design(chosen)
     found = forecast(design, load, times, list_)
     other = naive(design, load.images, times, list_) if compare else None
     if json_:
-        print_json(_json(found, times, list_, other, chosen, env))
+        told = _json(found, times, list_, other, chosen, env)
+        print_json({**told, "doubted_percent": doubted_percent})
     else:
-        show.forecast(found, chosen, list_, times, other)
+        show.forecast(found, chosen, list_, times, other, doubted_percent)
 
 
 def read_prices(path: Path) -> Prices:
@@ -130,15 +136,19 @@ def _load_of(source: str, made: Synthesized, batch: int, size: int, env: str) ->
     """Cut the source's images as PlanRun would.
 
     Raises:
-        SourceNotFound, SourceForbidden, EmptySource, InvalidManifest, InvalidRequest, RunTooLarge: as PlanRun does.
+        SourceNotFound, SourceForbidden, SourceUnsafe, EmptySource, InvalidManifest, InvalidRequest, RunTooLarge: as
+            PlanRun does.
     """
     cutter, in_shards, objects = BatchCutter(batch, int(made.settings["BATCH_SOURCE_BYTES"])), Counter[str](), 0
+    uploaded = Counter[str]()  # by bucket: under the upload prefix, of which only ours counts
     manifest = source.startswith("s3://") and source.lower().endswith(MANIFEST_ENDINGS)
     for ref, content in _images(source, env, manifest=manifest):
         cutter.add(ref, content)
+        if made.upload_prefix and ref.key.startswith(made.upload_prefix):
+            uploaded[ref.bucket] += 1
         if ref.member:
             in_shards[ref.key] += 1
-        else:
+        elif not ref.fault:  # nothing is read for what cannot be
             objects += 1
     if not cutter.images:
         raise EmptySource(f"{source} holds no image")
@@ -150,6 +160,7 @@ def _load_of(source: str, made: Synthesized, batch: int, size: int, env: str) ->
         image_bytes=size,
         listed=listed,
         manifest=manifest,
+        uploaded=uploaded[connect(env, state()).images_bucket] if uploaded and source.startswith("s3://") else 0,
     )
 
 
@@ -164,11 +175,19 @@ def _images(source: str, env: str, *, manifest: bool) -> Sized:
         bucket, key = split_uri(source)
     except ValueError as error:
         raise InvalidRequest(str(error)) from error
-    s3 = connect(env, state()).s3
+    deployment = connect(env, state())
+    own = (deployment.working_bucket, deployment.results_bucket)
+    if bucket in own:
+        raise SourceUnsafe(f"{bucket!r} holds ICS's own files; keep images in another bucket")
+    s3 = deployment.s3
     try:
         for ref, size in _listed(s3, bucket, key, manifest=manifest):
+            if ref.bucket in own:
+                raise SourceUnsafe(f"{ref.uri!r} is a file of ICS's own; keep images in another bucket")
             if is_shard(ref.key):
                 yield from _members(s3, ref)
+            elif is_compressed(ref.key):
+                yield replace(ref, fault="CompressedShard"), 0
             else:
                 yield ref, size
     except ClientError as error:
@@ -187,7 +206,10 @@ def _listed(s3: Any, bucket: str, key: str, *, manifest: bool) -> Sized:
 
 
 def _members(s3: Any, shard: ImageRef) -> Sized:
-    """The images in a shard, by its members' headers; one that is broken counts as far as it can be read."""
+    """The images in a shard, by its members' headers; with an image more, as in a run, where it is broken or has none.
+
+    What of it cannot be read in a run is planned all the same.
+    """
     total = int(s3.head_object(Bucket=shard.bucket, Key=shard.key)["ContentLength"])
     start, held = 0, b""
 
@@ -199,10 +221,16 @@ def _members(s3: Any, shard: ImageRef) -> Sized:
             start, held = offset, part["Body"].read()
         return held[offset - start : offset - start + length]
 
-    with suppress(BrokenArchive):
+    found, fault = 0, ""
+    try:
         for entry in entries(read, total):
             if (image := picture_of(shard, entry, entry.size)) is not None:
+                found += 1
                 yield image, entry.size
+    except BrokenArchive:
+        fault = "BrokenShard"
+    if fault or not found:
+        yield replace(shard, fault=fault or "EmptyShard"), 0
 
 
 def _sent_bytes(spec: InputSpec | None) -> int:

@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,6 +27,14 @@ MAX_INPUT = 262_144 - 1_024
 """Bytes of a request: 256 KiB, which AWS allows in a state, less what the state machine puts around it."""
 
 COUNTS = ("planned", "accepted", "uncertain", "flagged", "failed")
+
+_MADE_AT = r"\d{8}-\d{6}-"
+_NAMED_BY = {
+    "event": re.compile(rf"event-{_MADE_AT}[0-9a-f]{{12}}"),
+    "api": re.compile(rf"api-{_MADE_AT}[0-9a-f]{{6}}"),
+    "command": re.compile(rf"(classify|start)-{_MADE_AT}[0-9a-f]{{6}}"),
+}
+"""The names that StartRun, the HTTP API and this command give to runs, by the source of such a run."""
 
 
 class RunNotFound(Exception):
@@ -128,19 +137,32 @@ def resumed_by(execution: Mapping[str, Any]) -> str | None:
     return resumed if isinstance(resumed, str) else None
 
 
+def source_of(name: str, described: Callable[[], Mapping[str, Any]]) -> str:
+    """What started a run: `event` (an upload), `api`, `command` (ics classify, ics start), `resume`, or `console`.
+
+    `resume` is said of whatever resumes another run, whoever started it, `console` of all that was started in Step
+    Functions itself, under a name that a person or a program chose. Events never resume: of their runs, which may be
+    the most, nothing more is asked; `described` gives any other's execution, as DescribeExecution answers.
+    """
+    source = next((source for source, form in _NAMED_BY.items() if form.fullmatch(name)), "console")
+    return "resume" if source != "event" and resumed_by(described()) else source
+
+
 def names(deployment: Deployment, most: int = 100) -> list[str]:
     """The names of the latest runs, at most so many, the latest first."""
     return [execution["name"] for execution in _latest(deployment, most)]
 
 
 def listed(deployment: Deployment, most: int) -> list[dict[str, Any]]:
-    """The latest runs, the latest first: name, status, times, and the counts of those that have a summary."""
+    """The latest runs, the latest first: name, source, status, times, the counts of those that have a summary."""
 
     def one(execution: dict[str, Any]) -> dict[str, Any]:
-        found = summary(deployment, execution["name"]) or {}
+        name = execution["name"]
+        found = summary(deployment, name) or {}
         stopped = execution.get("stopDate")
         return {
-            "run": execution["name"],
+            "run": name,
+            "source": source_of(name, lambda: describe(deployment, name)),
             "status": execution["status"],
             "started": execution["startDate"].astimezone(UTC).isoformat(timespec="seconds"),
             "ended": stopped and stopped.astimezone(UTC).isoformat(timespec="seconds"),

@@ -85,24 +85,23 @@ def facts(named: Mapping[str, Sequence[str]]) -> None:
 
 
 def runs(found: Sequence[Mapping[str, Any]]) -> None:
-    """A table of runs, in the order given."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    """A table of runs, in the order given; narrow, so that 80 columns hold the longest name that ICS gives one."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("run", overflow="fold", ratio=1)
+    table.add_column("source", no_wrap=True)
     table.add_column("status", no_wrap=True)
-    table.add_column("started (UTC)", no_wrap=True)
-    table.add_column("images", justify="right", no_wrap=True)
+    table.add_column("started", no_wrap=True)
     table.add_column("people", justify="right", no_wrap=True)
     for run in found:
-        counted = run["planned"] is not None
         table.add_row(
             Text(run["run"]),
+            Text(run["source"]),
             Text(run["status"], style=_STATUS.get(run["status"], "red")),
             Text(f"{run['started'][5:10]} {run['started'][11:16]}"),
-            f"{run['planned']:,}" if counted else "-",
-            f"{run['planned'] - run['accepted']:,}" if counted else "-",
+            "-" if run["planned"] is None else f"{run['planned'] - run['accepted']:,} of {run['planned']:,}",
         )
     out.print(table)
-    out.print("people: how many images need one", style="dim")
+    out.print("started: in UTC; people: how many images need one, of all", style="dim")
 
 
 def check(name: str, level: str, found: str, do: str) -> None:
@@ -141,7 +140,9 @@ def _short(uri: str) -> str:
     return rest.partition("/")[2] if found else uri
 
 
-def forecast(found: Forecast, model: str, prices: Prices, times: Times, other: float | None) -> None:
+def forecast(
+    found: Forecast, model: str, prices: Prices, times: Times, other: float | None, doubted_percent: float
+) -> None:
     """What a run will need and cost: the total first, then what it is made of."""
     million = found.cost_usd / found.images * 1e6
     total = f"${found.cost_usd:,.4g} for {found.images:,} images with {model}, ${million:,.2f} a million"
@@ -162,6 +163,10 @@ def forecast(found: Forecast, model: str, prices: Prices, times: Times, other: f
         f"{found.lambda_requests:,} requests, {found.lambda_gb_seconds:,.0f} GB-s",
     )
     table.add_row("S3", f"{found.cost['s3']:,.4f}", f"{s3['get']:,} GET, {s3['put']:,} PUT, {s3['list']:,} LIST")
+    units = found.table
+    table.add_row(
+        "DynamoDB", f"{found.cost['dynamodb']:,.4f}", f"{units['writes']:,} write and {units['reads']:,} read units"
+    )
     table.add_row("SNS, logs", f"{found.cost['sns'] + found.cost['logs']:,.4f}", "the alert, three log lines a batch")
     if "rekognition" in found.cost:
         table.add_row("Rekognition", f"{found.cost['rekognition']:,.4f}", f"{found.images:,} images")
@@ -176,6 +181,7 @@ def forecast(found: Forecast, model: str, prices: Prices, times: Times, other: f
             "largest state": [f"{found.largest_state_bytes:,} bytes of 262,144"],
             "assumed": [
                 f"{times.decode:g} ms to decode an image, {times.infer:g} ms to infer;",
+                f"{doubted_percent:g} of 100 images need a person;",
                 f"prices of {prices.region}, {prices.date}; no storage, no transfer",
             ],
         }

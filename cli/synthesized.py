@@ -72,8 +72,33 @@ class Synthesized:
         at_once = int(self.settings["MAX_CONCURRENCY"])
         at_once = min(at_once, told.get("max_concurrency", at_once))
         endpoint = self._endpoint(told["endpoint"]) if "endpoint" in told else None
-        backend = "endpoint" if endpoint else "rekognition" if "detection" in told else "lambda"
-        return Design(definition, functions, at_once, endpoint, backend)
+        asked = "custom-labels" if told.get("detection", {}).get("version_arn") else "rekognition"
+        backend = "endpoint" if endpoint else asked if "detection" in told else "lambda"
+        return Design(definition, functions, at_once, endpoint, backend, self._judging["REVIEWS"] == "true")
+
+    @property
+    def upload_prefix(self) -> str:
+        """Where uploads begin runs by themselves, in the images bucket; empty where they do not."""
+        return self._judging["UPLOAD_PREFIX"]
+
+    @property
+    def _judging(self) -> Mapping[str, str]:
+        """The settings of FilterLowConfidence."""
+        return _settings_of(self.pipeline, "FilterLowConfidence")
+
+    def skips_classified(self, model: str, asked: bool | None) -> bool:
+        """Whether a run with this model asks the ledger: as it was asked for, or else as the environment says.
+
+        Raises:
+            InvalidRequest: it is asked for of a model whose version is known only afterwards; as PlanRun does.
+        """
+        if "detection" in self.models[model]:
+            if asked:
+                raise InvalidRequest(
+                    f"skip_classified with {model!r}: which version of Rekognition answers is known only afterwards"
+                )
+            return False
+        return json.loads(self.settings["SKIP_CLASSIFIED"]) is True if asked is None else asked
 
     def _endpoint(self, name: str) -> Endpoint:
         (config,) = (
@@ -107,9 +132,7 @@ def synthesized(environment: str, state: Path) -> Synthesized:
         json.loads(template.read_text("utf-8")) if template.is_file() else {"Resources": {}}  # no endpoint, no stack
         for template in (folder / f"ics-{environment}-{stack}.template.json" for stack in ("pipeline", "model"))
     )
-    machine = _only(pipeline, "AWS::StepFunctions::StateMachine")
-    logical, _ = machine["DefinitionSubstitutions"]["PlanRun"]["Fn::GetAtt"]
-    settings = pipeline["Resources"][logical]["Properties"]["Environment"]["Variables"]
+    settings = _settings_of(pipeline, "PlanRun")
     return Synthesized(environment, pipeline, model, settings, json.loads(settings["MODELS"]))
 
 
@@ -148,6 +171,14 @@ def _all(template: Mapping[str, Any], kind: str) -> Iterator[Mapping[str, Any]]:
 def _only(template: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
     (one,) = _all(template, kind)
     return one
+
+
+def _settings_of(template: Mapping[str, Any], function: str) -> Mapping[str, Any]:
+    """What a function of the state machine is told, by its name in the definition."""
+    machine = _only(template, "AWS::StepFunctions::StateMachine")
+    logical, _ = machine["DefinitionSubstitutions"][function]["Fn::GetAtt"]
+    settings: Mapping[str, Any] = template["Resources"][logical]["Properties"]["Environment"]["Variables"]
+    return settings
 
 
 def _function(template: Mapping[str, Any], place: Mapping[str, Any]) -> Function:

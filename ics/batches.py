@@ -125,8 +125,12 @@ class BatchCutter:
 
 
 def child_batches(max_concurrency: int) -> int:
-    """How many batches a child of the Map gets where so many batches are to be processed at once."""
-    return min(MAX_CHILD_BATCHES, max_concurrency)
+    """How many batches a child of the Map gets where so many batches are to be processed at once.
+
+    Children are of one size, so that with 12 at once there are two of 6 instead of one of 10, and at least nine of ten
+    that are allowed are used.
+    """
+    return max_concurrency // -(-max_concurrency // MAX_CHILD_BATCHES)
 
 
 def batches_of(run: str, spans: Iterable[Span]) -> Iterator[dict[str, Any]]:

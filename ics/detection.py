@@ -26,7 +26,7 @@ def from_labels(answer: Mapping[str, Any]) -> Prediction:
             for instance in label.get("Instances", ())
         ]
         return _prediction(labels, boxes, str(answer["LabelModelVersion"]))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InvalidAnswer(f"DetectLabels: {error!r}") from error
 
 
@@ -48,7 +48,7 @@ def from_custom_labels(answer: Mapping[str, Any], version_arn: str) -> Predictio
             if "BoundingBox" in (label.get("Geometry") or {})
         ]
         return _prediction(surest.items(), boxes, hashlib.sha256(version_arn.encode()).hexdigest())
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InvalidAnswer(f"DetectCustomLabels: {error!r}") from error
 
 

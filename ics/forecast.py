@@ -19,7 +19,7 @@ from ics.prices import Prices
 from ics.records import WORST, Reduction
 from ics.request import MAX_KEY_BYTES
 from ics.summary import summary_of
-from ics.work import LOG_BYTES, Load, Times, Work, work_of
+from ics.work import ASKED_BY_IMAGE, LOG_BYTES, MAIL_READS, MAIL_WRITES, Load, Times, Work, work_of
 
 DISPATCH = 1_000
 """Express children that a distributed Map starts in a second, about."""
@@ -59,7 +59,8 @@ class Endpoint:
 class Design:
     """A deployed environment, as far as a run's cost depends on it; `functions` by their names in the definition.
 
-    `backend` is what classifies: an `endpoint`, which only then is there, `lambda` or `rekognition`.
+    `backend` is what classifies: an `endpoint`, which only then is there, `lambda`, `rekognition` or `custom-labels`.
+    `reviews` is whether images that need a person wait for reviewers in the table.
     """
 
     definition: Mapping[str, Any]
@@ -67,11 +68,15 @@ class Design:
     max_concurrency: int
     endpoint: Endpoint | None
     backend: str = "endpoint"
+    reviews: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """A prediction. `cost` is in US dollars, by service; `endpoint_cost` is None where the price is not known."""
+    """A prediction. `cost` is in US dollars, by service; `endpoint_cost` is None where the price is not known.
+
+    `table` are request units of DynamoDB.
+    """
 
     images: int
     batches: int
@@ -84,6 +89,7 @@ class Forecast:
     lambda_requests: int
     lambda_gb_seconds: float
     s3: Mapping[str, int]
+    table: Mapping[str, int]
     cost: Mapping[str, float]
     endpoint_hours: float
     endpoint_cost: float | None
@@ -103,13 +109,13 @@ def forecast(design: Design, load: Load, times: Times, prices: Prices) -> Foreca
     """
     parent = walk(design.definition)
     child = parent.batch()
-    load = replace(load, paid_by_image=design.backend == "rekognition")
+    load = replace(load, paid_by_image=design.backend in ASKED_BY_IMAGE, reviewed=design.reviews)
     works = work_of(load, times, design.backend)
-    at_once = min(design.max_concurrency, load.batches)
+    a_child = child_batches(design.max_concurrency)
+    at_once = min(design.max_concurrency // a_child * a_child, load.batches)
     alone = {name: works[name].seconds(design.functions[name].memory) for name in (*parent.functions, *child.functions)}
     taken, waited = _with_queue(alone, child, load, times, design.endpoint, at_once)
     batch_seconds = sum(taken[name] for name in child.functions)
-    a_child = child_batches(design.max_concurrency)
     children = math.ceil(load.batches / a_child)
     processing = max(children / DISPATCH, math.ceil(load.batches / at_once) * batch_seconds)
     seconds = sum(taken[name] for name in parent.functions) + processing
@@ -121,6 +127,10 @@ def forecast(design: Design, load: Load, times: Times, prices: Prices) -> Foreca
         for name, count in calls.items()
     }
     requests = _requests(works, calls, at_once)
+    units = {
+        "reads": round(sum(works[name].reads * count for name, count in calls.items())) + MAIL_READS,
+        "writes": round(sum(works[name].writes * count for name, count in calls.items())) + MAIL_WRITES,
+    }
     transitions = len(parent.states) + children
     paid = load.images if design.backend == "rekognition" else 0
     cost = {
@@ -133,6 +143,8 @@ def forecast(design: Design, load: Load, times: Times, prices: Prices) -> Foreca
         ),
         "s3": requests["get"] * prices.s3_get_per_million / 1e6
         + (requests["put"] + requests["list"]) * prices.s3_put_per_million / 1e6,
+        "dynamodb": units["reads"] * prices.dynamodb_reads_per_million / 1e6
+        + units["writes"] * prices.dynamodb_writes_per_million / 1e6,
         "sns": parent.published * prices.sns_publish_per_million / 1e6,
         **({"rekognition": paid * prices.rekognition_images_per_million / 1e6} if paid else {}),
         "logs": sum(calls.values()) * LOG_BYTES / 1e9 * prices.logs_gb,
@@ -151,6 +163,7 @@ def forecast(design: Design, load: Load, times: Times, prices: Prices) -> Foreca
         lambda_requests=sum(calls.values()),
         lambda_gb_seconds=sum(gb_seconds.values()),
         s3=requests,
+        table=units,
         cost=cost,
         endpoint_hours=hours,
         endpoint_cost=None if hourly is None else hours * hourly,
@@ -218,6 +231,10 @@ def _warnings(design: Design, load: Load, taken: Mapping[str, float], waited: fl
         for name, seconds in taken.items()
         if seconds > design.functions[name].timeout
     ]
+    if design.backend == "custom-labels":
+        found.append(
+            "a Custom Labels version is paid by inference unit and hour, as long as it runs: that is not counted here"
+        )
     request = waited / load.bodies + load.batch / load.bodies * times.infer / 1000
     if design.endpoint and request > ENDPOINT_READ:
         found.append(

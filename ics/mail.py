@@ -13,6 +13,12 @@ from ics.watched import watched_subject, watched_text
 NAMED = 200
 """Alerts that one mail names."""
 
+MAX_TEXT = 120_000
+"""Bytes of the text of an alert. SNS takes 256 KiB in all: what others published, a mail must not be refused for."""
+
+MAX_ALERT = 500
+"""Bytes of an alert's id: a mail names many, and the table marks it under that, in 1,024 at most."""
+
 
 @dataclass(frozen=True, slots=True)
 class Notice:
@@ -35,14 +41,16 @@ def notice_from(body: str) -> Notice:
     """
     envelope = json.loads(body)
     attributes = envelope.get("MessageAttributes") or {}
-    alert = attributes.get("alert", {}).get("Value") or f"sns/{envelope['MessageId']}"
+    alert = attributes.get("alert", {}).get("Value") or ""
+    if not 0 < len(_utf8(alert)) <= MAX_ALERT:
+        alert = f"sns/{envelope['MessageId']}"
     said: str = envelope["Message"]
     content: Any = None
     with suppress(ValueError):
         content = json.loads(said)
     if not isinstance(content, dict):
         content = {}
-    subject = one_line_subject(str(envelope.get("Subject") or "[ICS] alert"))
+    subject = one_line_subject(str(envelope.get("Subject") or "")) or "[ICS] alert"
     if alert.startswith("watched/"):
         return Notice(alert, watched_subject(content), watched_text(content), urgent=True)
     if alert.startswith("digest/") and "links" in content:
@@ -59,18 +67,31 @@ def merged(notices: Sequence[Notice]) -> tuple[str, str]:
         notices: at least one, in the order in which they came.
     """
     first, *others = sorted(notices, key=lambda notice: not notice.urgent)
+    text = _cut(first.text)
     if not others:
-        return first.subject, first.text
+        return first.subject, text
     ending = f", and {len(others):,} more"
     begin = first.subject
     if len(begin) + len(ending) > MAX_SUBJECT:
         begin = begin[: MAX_SUBJECT - len(ending) - 3] + "..."
-    lines = [first.text.rstrip("\n"), "", f"And {len(others):,} more:"]
+    lines = [text.rstrip("\n"), "", f"And {len(others):,} more:"]
     for notice in others[:NAMED]:
         lines += [f"  {notice.subject}", f"      {notice.alert}"]
     if len(others) > NAMED:
         lines.append(f"  and {len(others) - NAMED:,} more that are not named here: ics alerts, ics runs")
     return begin + ending, "\n".join(lines) + "\n"
+
+
+def _cut(text: str) -> str:
+    content = _utf8(text)
+    if len(content) <= MAX_TEXT:
+        return content.decode()
+    return content[:MAX_TEXT].decode(errors="ignore").rstrip("\n") + f"\n... of {len(content):,} bytes\n"
+
+
+def _utf8(text: str) -> bytes:
+    """Text as bytes; a lone surrogate, which JSON can spell and SNS does not take, becomes `?`."""
+    return text.encode(errors="replace")
 
 
 def _alarm_text(alarm: Mapping[str, Any]) -> str:

@@ -120,7 +120,7 @@ def parse_policy(content: bytes) -> PolicyFile:
         table = tomllib.loads(content.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise InvalidPolicy(f"policy.toml is not UTF-8: {error.reason} at byte {error.start}") from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, or what Python says of a number of 5,000 digits
         raise InvalidPolicy(f"policy.toml is not TOML: {error}") from error
     file = PolicyFile(_checked(table, "", {**_RULES, "models": _models}))
     for model in (None, *file.models):
@@ -228,5 +228,8 @@ def _quoted(key: str) -> str:
 
 
 def _shown(value: object) -> str:
-    shown = repr(value)
+    try:
+        shown = repr(value)
+    except ValueError:  # of a hexadecimal number, which Python reads, but does not write, at any length
+        return "a number of very many digits"
     return shown if len(shown) <= 200 else shown[:197] + "..."

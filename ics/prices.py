@@ -26,6 +26,8 @@ class Prices:
     lambda_x86_64_gb_second: float
     s3_get_per_million: float
     s3_put_per_million: float
+    dynamodb_reads_per_million: float
+    dynamodb_writes_per_million: float
     sns_publish_per_million: float
     logs_gb: float
     rekognition_images_per_million: float
@@ -63,6 +65,6 @@ def _text(name: str, value: Any) -> str:
 
 
 def _price(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e100:  # no infinity
         raise InvalidPrices(f"{name} is {value!r}; it must be a number of dollars, at least 0")
     return float(value)

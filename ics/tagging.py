@@ -18,9 +18,9 @@ HIDDEN_REASONS = (QUARANTINED, "QuarantineFailed")
 
 # S3 User Guide, "Categorizing your storage using tags": letters, digits and spaces in UTF-8, and + - = . _ : / @
 _REFUSED = re.compile(r"[^\w \-+=.:/@]")
-_LONGEST = 256
+_LONGEST = 256  # positions in UTF-16, as the same page says: a letter beyond the basic plane takes two
 
 
 def tag_value(text: str) -> str:
     """Text as S3 takes it for the value of a tag: what it refuses becomes `_`, and what is too long is cut."""
-    return _REFUSED.sub("_", text)[:_LONGEST]
+    return _REFUSED.sub("_", text).encode("utf-16-le")[: 2 * _LONGEST].decode("utf-16-le", "ignore")

@@ -19,6 +19,9 @@ from ics.request import MAX_KEY_BYTES
 MAX_SEQUENCER = 64
 """Hexadecimal digits of a sequencer that are compared; S3 writes some 18."""
 
+MAX_BYTES = 10**18
+"""Bytes that no object has; a manifest, which tells of many uploads, would be refused for a line that says more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Upload:
@@ -86,7 +89,7 @@ def parse_upload(body: str, *, bucket: str, prefix: str) -> Upload:
         if at.tzinfo is None or (sequencer != "" and int(sequencer, 16) < 0):
             raise ValueError("time has no zone, or sequencer is no hexadecimal number")
         size = told.get("size", 0)
-        if type(size) is not int or size < 0:
+        if type(size) is not int or not 0 <= size < MAX_BYTES:
             raise ValueError("size is no number of bytes")
         lengths = [len(text.encode()) for text in (image.bucket, key, image.etag, version)]
     except (KeyError, TypeError, AttributeError, ValueError) as error:

@@ -101,6 +101,8 @@ def parse_request(
             "UnsupportedContentType",
             f"content type {kind or '(none)'!r}; use {', '.join((*IMAGE_TYPES, JSON_LINES))}",
         )
+    if images := _plain(body, decode):
+        return images
     lines = body.split(b"\n")
     if lines and not lines[-1].strip():
         lines.pop()
@@ -111,15 +113,34 @@ def parse_request(
     return [_parse_line(line, number, loads, decode) for number, line in enumerate(lines, 1)]
 
 
+def _plain(body: bytes, decode: Callable[[str | bytes], bytes]) -> list[RequestImage]:
+    """The images of a body that is all `request_line`'s, by its quotes: a server takes a third less than by JSON.
+
+    Of any other body none: it is read line by line, which also finds what is wrong.
+    """
+    parts = body.split(b'"', 8 * MAX_LINES)
+    count = len(parts) // 8
+    ids = parts[3::8]
+    between = ((1, b"id"), (2, b":"), (4, b","), (5, b"image"), (6, b":"))
+    if (
+        len(parts) != 8 * count + 1
+        or parts[0] != b"{"
+        or parts[-1] not in (b"}\n", b"}")
+        or parts[8:-1:8] != [b"}\n{"] * (count - 1)
+        or any(parts[place::8] != [word] * count for place, word in between)
+        or not all(map(bytes.isalnum, ids))
+    ):
+        return []
+    try:  # in base64 nothing is escaped
+        contents = [decode(image) for image in parts[7::8]]
+    except ValueError:
+        return []
+    return list(map(RequestImage, [one.decode("ascii") for one in ids], contents, range(1, count + 1)))
+
+
 def _parse_line(
     line: bytes, number: int, loads: Callable[[bytes], Any], decode: Callable[[str | bytes], bytes]
 ) -> RequestImage:
-    end = line.find(_THEN)
-    if end > 0 and line.startswith(_FIRST) and line.endswith(_LAST) and (plain := line[len(_FIRST) : end]).isalnum():
-        try:  # as `request_line` makes it, if what is left is base64: in that, nothing is escaped
-            return RequestImage(plain.decode("ascii"), decode(line[end + len(_THEN) : -len(_LAST)]), number)
-        except ValueError:
-            pass  # what is wrong is said below
     try:
         fields = loads(line)
     except (ValueError, RecursionError) as error:

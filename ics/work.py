@@ -17,6 +17,9 @@ ONE_CPU = 1769
 LIST_PAGE = 1_000
 """Keys of one answer of ListObjectsV2."""
 
+ASKED_BY_IMAGE = ("rekognition", "custom-labels")
+"""The backends that are asked about one image in a request."""
+
 PAID_TOGETHER, ASKED_AT_ONCE, DETECT_MS = 10, 4, 500.0
 """Images of a body for Rekognition, requests to it at once, and milliseconds that it takes for one, about."""
 
@@ -29,6 +32,16 @@ RECEIPT_READERS = 32
 # CPU milliseconds an image on one processor, measured on 2.5 GHz: parsing and staging an answer; making a row; a line
 # of a listing; and, a receipt, reducing it.
 ANSWER_MS, ROW_MS, LISTED_MS, RECEIPT_MS = 0.04, 0.08, 0.015, 0.1
+
+QUEUED = 50
+"""Images of a batch that FilterLowConfidence queues for reviewers at most, its worst; a test holds it to that."""
+
+TABLE_MS, ITEM_MS, ITEMS = 10.0, 0.2, 25
+"""Milliseconds of a request to DynamoDB (its Developer Guide says "single-digit" of the service alone), CPU
+milliseconds of an item, and items of a request."""
+
+MAIL_WRITES, MAIL_READS = 3, 10
+"""What mailing a run's digest takes of the table: a claim, a slot and a mark, and looking twice at five slots."""
 
 SHEET_MS = 300.0
 """CPU milliseconds of a contact sheet, its pictures read and drawn."""
@@ -58,6 +71,9 @@ class Load:
     """A run: `objects` are read from S3 for its images (shards hold many); `listed` images come from a listing.
 
     `image_bytes` are those of one image as it is sent to the model, `manifest` whether the images come from one.
+    `doubted` is the share of images that are flagged or uncertain, from 0 to 1, and `reviewed` whether they wait for
+    reviewers in the table; `uploaded` images lie under the upload prefix, and each is noted there. With
+    `skip_classified` the ledger is asked of all, and knows none.
     """
 
     images: int
@@ -67,6 +83,22 @@ class Load:
     listed: int = 0
     manifest: bool = False
     paid_by_image: bool = False
+    doubted: float = 0.0
+    reviewed: bool = False
+    uploaded: int = 0
+    skip_classified: bool = False
+
+    @property
+    def queued(self) -> float:
+        """Images of a batch that wait for reviewers: those doubted, at most so many."""
+        return min(self.doubted * self.images / self.batches, QUEUED) if self.reviewed else 0.0
+
+    @property
+    def noted(self) -> float:
+        """Images of a batch that the table tells where to find: those that wait, and those that were uploaded."""
+        if not self.reviewed:
+            return 0.0
+        return self.queued + self.uploaded / self.batches * (1 - self.queued * self.batches / self.images)
 
     @property
     def batch(self) -> int:
@@ -82,12 +114,18 @@ class Load:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """One invocation: S3 requests by kind, requests to the endpoint, and milliseconds of CPU and of waiting."""
+    """One invocation: S3 requests by kind, requests to the endpoint, and milliseconds of CPU and of waiting.
+
+    `reads` and `writes` are those of the table, in the units that DynamoDB is paid by: a consistent read of up to 4 KB,
+    a write of up to 1 KB. An item here is smaller, but where a key is very long.
+    """
 
     gets: float = 0.0
     puts: float = 0.0
     lists: float = 0.0
     invokes: float = 0.0
+    reads: float = 0.0
+    writes: float = 0.0
     cpu_ms: float = 0.0
     wait_ms: float = 0.0
 
@@ -99,13 +137,16 @@ class Work:
 def work_of(load: Load, times: Times, backend: str = "endpoint") -> dict[str, Work]:
     """The work of one invocation of each function on the way to success, by its name in the definition.
 
-    `backend` is what classifies: `endpoint`, `lambda` or `rekognition`.
+    `backend` is what classifies: `endpoint`, `lambda`, `rekognition` or `custom-labels`.
     """
     images, bodies, request = load.batch, load.bodies, times.request
     read = load.objects / load.batches
     pages = math.ceil(load.listed / LIST_PAGE)
     # Reading overlaps with decoding, but for the first image; where it takes longer, it is what counts.
     slow_reads = max(0.0, read * request / READERS - images * times.decode)
+    asked = images if load.skip_classified else 0  # the ledger
+    known_etag = asked if load.listed else 0
+    told = load.queued + load.noted
     return {
         "PlanRun": Work(
             lists=pages,
@@ -117,11 +158,19 @@ def work_of(load: Load, times: Times, backend: str = "endpoint") -> dict[str, Wo
         "SerializeImageData": Work(
             gets=1 + read,
             puts=bodies + 1,
-            cpu_ms=images * times.decode,
-            wait_ms=(2 + bodies + 1) * request + slow_reads,
+            reads=known_etag,
+            writes=asked,
+            cpu_ms=images * times.decode + (known_etag + asked) * ITEM_MS,
+            wait_ms=(2 + bodies + 1) * request + slow_reads + _table_ms(known_etag, 4 * ITEMS) + _table_ms(asked),
         ),
         "ClassifyImage": _classifying(images, bodies, times, backend),
-        "FilterLowConfidence": Work(gets=1 + bodies, puts=2, cpu_ms=images * ROW_MS, wait_ms=(3 + bodies) * request),
+        "FilterLowConfidence": Work(
+            gets=1 + bodies,
+            puts=2,
+            writes=told + asked,
+            cpu_ms=images * ROW_MS + (told + asked) * ITEM_MS,
+            wait_ms=(3 + bodies) * request + _table_ms(load.noted) + _table_ms(load.queued) + _table_ms(asked),
+        ),
         "SummarizeRun": Work(
             gets=load.batches,
             puts=2,
@@ -132,12 +181,17 @@ def work_of(load: Load, times: Times, backend: str = "endpoint") -> dict[str, Wo
     }
 
 
+def _table_ms(items: float, together: int = ITEMS) -> float:
+    """Milliseconds of waiting for the table, asked of so many items at once."""
+    return math.ceil(items / together) * TABLE_MS
+
+
 def _classifying(images: int, bodies: int, times: Times, backend: str) -> Work:
     own = Work(gets=bodies, puts=bodies, cpu_ms=images * ANSWER_MS, wait_ms=2 * bodies * times.request)
     match backend:
         case "lambda":  # the net's time is the function's own
             return replace(own, cpu_ms=own.cpu_ms + images * times.infer)
-        case "rekognition":
+        case _ if backend in ASKED_BY_IMAGE:
             return replace(own, invokes=images, wait_ms=own.wait_ms + images * DETECT_MS / ASKED_AT_ONCE)
         case _:
             return replace(own, invokes=bodies, wait_ms=own.wait_ms + bodies * times.request + images * times.infer)

@@ -3,7 +3,8 @@
 import http.client
 import json
 import re
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote_plus
@@ -39,6 +40,12 @@ MAX_OBJECT_BYTES = aws_http.MAX_RESPONSE
 
 CHUNK = 8 * 1024 * 1024
 """Bytes of an object that are read at once where all of it is wanted."""
+
+PAUSES = (0.1, 0.4, 1.6)
+"""Seconds between one request for an answer and the next."""
+
+RETRY_SECONDS = 10.0
+"""Seconds within which the last request is made."""
 
 # Keys that obstore would refuse or silently rewrite: empty, "." and ".." segments, and control characters.
 _BEYOND_OBSTORE = re.compile(r"(^|/)\.{0,2}(/|$)|[\x00-\x1f\x7f]")
@@ -137,13 +144,8 @@ def _get_any_key(ref: ImageRef, part: tuple[int, int] | None) -> Content:
     if part:
         headers["Range"] = f"bytes={part[0]}-{sum(part) - 1}"
     try:
-        answer = aws_http.request(
-            "GET",
-            f"{_url(ref.bucket)}/{quote(ref.key, safe='/')}",
-            service="s3",
-            query={"versionId": ref.version} if ref.version else {},
-            headers=headers,
-        )
+        query = {"versionId": ref.version} if ref.version else {}
+        answer = _asked(f"{_url(ref.bucket)}/{quote(ref.key, safe='/')}", query, headers)
     except aws_http.ResponseTooLarge as error:
         raise ObjectTooLarge(str(error)) from error
     except (OSError, http.client.HTTPException) as error:
@@ -172,7 +174,7 @@ def list_images(bucket: str, prefix: str) -> Iterator[tuple[ImageRef, int]]:
     """
     query = {"list-type": "2", "prefix": prefix, "encoding-type": "url", "max-keys": "1000"}
     while True:
-        answer = aws_http.request("GET", f"{_url(bucket)}", service="s3", query=query)
+        answer = _asked(_url(bucket), query)
         if answer.status == 404:
             raise SourceNotFound(f"no bucket {bucket!r}")
         if answer.status in (401, 403):
@@ -269,6 +271,32 @@ def write_receipt(batch: Batch, rows: Iterable[dict[str, Any]]) -> dict[str, Any
     done = receipt(batch, rows)
     write_working(paths.receipt(batch.run, batch.batch), dump_line(done))
     return done
+
+
+def _asked(url: str, query: Mapping[str, str], headers: Mapping[str, str] | None = None) -> aws_http.Response:
+    """The answer to a GET, tried again as obstore does it (`lambdas.runtime.store`).
+
+    Of a listing of thousands of pages, one that S3 was too busy for must not be the end.
+
+    Raises:
+        OSError, http.client.HTTPException: no answer to the last. Where S3 was busy to the last, that is the answer.
+    """
+    until = time.monotonic() + RETRY_SECONDS
+    for pause in (*PAUSES, RETRY_SECONDS):
+        last = pause == RETRY_SECONDS
+        try:
+            answer = aws_http.request("GET", url, service="s3", query=query, headers=headers)
+        except aws_http.ResponseTooLarge:
+            raise
+        except (OSError, http.client.HTTPException):
+            if last or time.monotonic() + pause > until:
+                raise
+        else:
+            busy = answer.status >= 500 or answer.status == 429
+            if not busy or last or time.monotonic() + pause > until:
+                return answer
+        time.sleep(pause)
+    raise AssertionError("the last try answers or raises")
 
 
 def _url(bucket: str) -> str:

@@ -13,7 +13,7 @@ refusal is a JSON error, and every request leaves one line of JSON in the log, w
 import asyncio
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
@@ -23,12 +23,13 @@ import orjson
 import pybase64
 
 from ics.errors import ImageError, InvalidBody
-from ics.wire import IMAGE_TYPES, JSON, JSON_LINES, MAX_LINES, RequestImage, parse_request
+from ics.wire import IMAGE_TYPES, JSON, JSON_LINES, MAX_LINES, parse_request
 from serving.http import CLIENT_CLOSED_REQUEST, Answer, Request, refused
 from serving.line import Line
 from serving.metrics import CONTENT_TYPE, NO_MODEL, Metrics
-from serving.model import Model
+from serving.model import Logits, Model
 from serving.turns import Turns
+from serving.writing import Writer
 
 MAX_WAITING = 64
 """Requests that a process lets wait; one more is told 429."""
@@ -71,6 +72,7 @@ class App:
     ) -> None:
         self._models = {f"/models/{model.spec.name}/invocations": model for model in models}
         self._models["/invocations"] = models[0]
+        self._writers = {model.spec.name: Writer(model.spec, model.language) for model in models}
         self._turns = turns
         self._metrics = metrics
         self._write = write
@@ -150,10 +152,23 @@ class App:
     def _invoke(self, model: Model, request: Request) -> "Answer | asyncio.Future[Answer]":
         seconds = _guess(request) * model.seconds + len(request.body) * DECODING
         if seconds <= AT_ONCE:
-            return _predict(model, request)
+            return self._predict(model, request)
         if len(self._line) >= self._max_waiting:
             raise InvalidBody(429, "TooManyRequests", f"{len(self._line)} bodies are waiting; try again later")
-        return self._line.put(partial(self._guarded, request, partial(_predict, model)))
+        return self._line.put(partial(self._guarded, request, partial(self._predict, model)))
+
+    def _predict(self, model: Model, request: Request) -> Answer:
+        images = parse_request(request.body, request.content_type, orjson.loads, _decode)
+        ids, contents = [image.id for image in images], [image.content for image in images]
+        lines, done, writer = [], 0, self._writers[model.spec.name]
+        try:
+            for logits in _wanted(model.computed(contents), request):
+                lines.append(writer.lines(ids[done : done + len(logits)], logits))
+                done += len(logits)
+        except ImageError as error:
+            line = None if _is_image(request) else images[done].line
+            raise InvalidBody(422, error.reason, str(error), line) from error
+        return Answer(200, b"".join(lines), JSON if _is_image(request) else JSON_LINES, len(images))
 
     def _log_fault(self, path: str) -> None:
         line = {"event": "error", "path": path[:200], "traceback": traceback.format_exc()}
@@ -176,27 +191,16 @@ def _guess(request: Request) -> int:
     return min(MAX_LINES, 1 + len(request.body) // (first + 1)) if first >= 0 else 1
 
 
-def _predict(model: Model, request: Request) -> Answer:
-    images = parse_request(request.body, request.content_type, orjson.loads, _decode)
-    lines: list[bytes] = []
-    try:
-        for image, answer in zip(images, model.answers(_wanted(images, request)), strict=True):
-            # as many as there are, so many were taken
-            lines.append(orjson.dumps({"id": image.id, **answer}, option=orjson.OPT_APPEND_NEWLINE))
-    except ImageError as error:
-        line = None if _is_image(request) else images[len(lines)].line
-        raise InvalidBody(422, error.reason, str(error), line) from error
-    return Answer(200, b"".join(lines), JSON if _is_image(request) else JSON_LINES, len(images))
-
-
-def _wanted(images: Iterable[RequestImage], request: Request) -> Iterator[bytes]:
-    """The images' contents, as long as anybody waits for their answer."""
-    for image in images:
+def _wanted(computed: Iterator[Logits], request: Request) -> Iterator[Logits]:
+    """What is computed, as long as anybody waits for the answer."""
+    while True:
         if request.gone:
             raise _Gone
         if time.monotonic() > request.started + DEADLINE:
             raise InvalidBody(503, "TooLate", f"not answered within {DEADLINE} s; send fewer images a request")
-        yield image.content
+        if (logits := next(computed, None)) is None:
+            return
+        yield logits
 
 
 def _wrong_method(method: str, path: str, allowed: str) -> Answer:

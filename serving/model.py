@@ -86,21 +86,27 @@ class Model:
         return prediction
 
     def answers(self, contents: Iterable[bytes]) -> Iterator[dict[str, Any]]:
-        """What the wire format says of each prepared image but its id, in order.
+        """What the wire format says of each prepared image but its id, in order; raises what `computed` does."""
+        for logits in self.computed(contents):
+            yield from said(logits, self.spec, self.language)
+
+    def computed(self, contents: Iterable[bytes]) -> Iterator[Logits]:
+        """The logits of prepared images, in order, of some at a time; all are finite.
 
         Small images are decoded in a row, then computed, then judged: each step finds its code in the processor's
         caches, which saves a seventh of a small net's CPU time.
 
         Raises:
-            ImageError: of the first image that cannot be classified, once the answers to all before it are given.
+            ImageError: of the first image that cannot be classified, once the logits of all before it are given.
             InvalidArtifact: the net's answer is not of the shape that the model's kind and labels ask for.
         """
         taken, waiting = self.spec.input, iter(contents)
         while group := list(islice(waiting, together(taken))):
             pixels, undecoded = _decoded(group, taken)
             logits = self.logits(pixels)
-            good = len(logits) if math.isfinite(logits.sum()) else _finite(logits)
-            yield from _judged(logits[:good], self.spec, self.language)
+            good = len(logits) if math.isfinite(np.add.reduce(logits, axis=None)) else _finite(logits)
+            if good:
+                yield logits[:good]
             if good < len(logits):
                 raise ModelRefused("the model's answer to this image is not finite")
             if undecoded:
@@ -150,7 +156,7 @@ class Model:
         logits = self.logits(pixels[np.newaxis])
         if not np.isfinite(logits).all():
             raise ModelRefused("the model's answer to this image is not finite")
-        return prediction_from_json(_judged(logits, self.spec, self.language)[0])
+        return prediction_from_json(said(logits, self.spec, self.language)[0])
 
     def probe(self) -> None:
         """Classify a black image, to see that the model really answers.
@@ -301,16 +307,16 @@ def _decoded(contents: list[bytes], spec: InputSpec) -> tuple[Pixels, ImageError
     shape, colours, decode_jpeg = pixels.shape[1:], _JPEG_COLOURS[spec.colour], simplejpeg.decode_jpeg
     length, frame = 8 + 3 * spec.channels, (8, spec.height, spec.width, spec.channels)
     start_of_frame = struct.pack(">HHBHHB", 0xFFC0, length, *frame)  # ITU-T T.81, B.2.2
-    for number, content in enumerate(contents):
-        if start_of_frame in content:
+    for number, (content, place) in enumerate(zip(contents, pixels, strict=True)):
+        if content.find(start_of_frame) > 0:  # `in` takes twice as long: it first tries what it is given as a number
             try:
-                found: Pixels = decode_jpeg(content, colours, buffer=pixels[number])
+                found: Pixels = decode_jpeg(content, colours, buffer=place)
                 if found.shape == shape:
                     continue
             except ValueError:  # any fault, though a picture may have come of it
                 pass
         try:
-            _decode_into(pixels[number], content, spec)
+            _decode_into(place, content, spec)
         except ImageError as error:
             return pixels[:number], error
     return pixels, None
@@ -344,29 +350,32 @@ def _finite(logits: Logits) -> int:
     return int(np.isfinite(logits).reshape(len(logits), -1).all(axis=1).argmin())
 
 
-def _judged(logits: Logits, spec: ModelSpec, language: Language | None) -> list[dict[str, Any]]:
-    """The answers to images, by the model's kind."""
+def said(logits: Logits, spec: ModelSpec, language: Language | None) -> list[dict[str, Any]]:
+    """What the wire format says of images but their ids, by the model's kind."""
     if spec.kind == "text":
         return [_read(one, spec, language) for one in logits]
-    return _classified(logits, spec) if len(logits) else []
+    answers = []
+    for classes, confidences in zip(*(values.tolist() for values in ranked(logits)), strict=True):
+        best, *others = [
+            {"label": spec.labels[k], "confidence": sure} for k, sure in zip(classes, confidences, strict=True)
+        ]
+        answers.append({**best, "alternatives": others, "model": spec.version})
+    return answers
 
 
-def _classified(logits: Logits, spec: ModelSpec) -> list[dict[str, Any]]:
-    """Of logits [images, classes]: each row by itself, but in few calls."""
-    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
-    confidences = weights / weights.sum(axis=1, keepdims=True)
+def ranked(logits: Logits) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
+    """Of logits [images, classes] the classes of the highest, best first, and their confidences; both [images, best].
+
+    Each row by itself, but in few calls, and those without what numpy puts around them in Python: of one image, they
+    are a third of what it takes to answer.
+    """
+    weights = np.exp(logits - np.maximum.reduce(logits, axis=1, keepdims=True))
+    weights /= np.add.reduce(weights, axis=1, keepdims=True)
     if logits.shape[1] <= FEW:
-        ranks = np.argsort(-logits, axis=1, kind="stable")[:, : 1 + ALTERNATIVES]
+        ranks = (-logits).argsort(axis=1, kind="stable")[:, : 1 + ALTERNATIVES]
     else:
         ranks = np.stack([_best(row) for row in logits])
-    ranked = confidences[np.arange(len(ranks))[:, np.newaxis], ranks]
-    labels, version, answers = spec.labels, spec.version, []
-    for classes, sure in zip(ranks.tolist(), ranked.tolist()):  # noqa: B905  (strict would cost a tenth of this)
-        best, *others = [{"label": labels[k], "confidence": one} for k, one in zip(classes, sure)]  # noqa: B905
-        best["alternatives"] = others
-        best["model"] = version
-        answers.append(best)
-    return answers
+    return ranks, weights[np.arange(len(ranks))[:, np.newaxis], ranks]
 
 
 def _best(logits: Logits) -> npt.NDArray[np.intp]:

@@ -1,10 +1,12 @@
 """`ics` without a deployment: which pictures are taken, what refusals say, an example in every help text."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from cli import main, runs, show
@@ -66,6 +68,52 @@ def test_a_run_name_is_one_that_step_functions_takes() -> None:
     names = {runs.new_run("classify") for _ in range(50)}
     assert len(names) == 50
     assert all(re.fullmatch(r"[a-z0-9-]{1,80}", name) for name in names)
+
+
+@pytest.mark.parametrize(
+    ("name", "request_", "source"),
+    [
+        ("event-20260721-101500-3f9a1c0b7d2e", {"manifest": "s3://b/m.jsonl"}, "event"),
+        ("api-20260721-101500-3f9a1c", {"prefix": "s3://b/p"}, "api"),
+        ("classify-20260721-101500-3f9a1c", {"prefix": "s3://b/p"}, "command"),
+        ("start-20260721-101500-3f9a1c", {"prefix": "s3://b/p"}, "command"),
+        ("api-20260721-101500-3f9a1c", {"resume": "old"}, "resume"),
+        ("old-resume-1", {"resume": "old"}, "resume"),
+        ("old-resume-1", {"prefix": "s3://b/p"}, "console"),  # a name that somebody chose says nothing
+        ("0b7d2e3f-9a1c-4d2e-8f00-3f9a1c0b7d2e", {"resume": "old"}, "resume"),
+        ("0b7d2e3f-9a1c-4d2e-8f00-3f9a1c0b7d2e", {"prefix": "s3://b/p"}, "console"),
+        ("event-of-the-year", [], "console"),
+        ("my-api-20260721-101500-3f9a1c", {"resume": 7}, "console"),
+    ],
+)
+def test_what_started_a_run_follows_from_its_name_and_its_request(name: str, request_: object, source: str) -> None:
+    assert runs.source_of(name, lambda: {"input": json.dumps(request_)}) == source
+
+
+def test_of_runs_of_events_nothing_more_is_asked() -> None:
+    def never() -> dict[str, Any]:
+        raise AssertionError("asked")
+
+    assert runs.source_of("event-20260721-101500-3f9a1c0b7d2e", never) == "event"
+
+
+def test_a_list_of_runs_says_what_started_each_and_keeps_names_whole_at_80_columns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(show, "out", Console(highlight=False, width=80))
+    names = {"event-20260721-101500-3f9a1c0b7d2e": "event", "classify-20260721-101500-3f9a1c": "command"}
+    counts = {"planned": 250, "accepted": 200}
+    show.runs(
+        [
+            {"run": name, "source": source, "status": "SUCCEEDED", "started": "2026-07-21T10:15:00+00:00", **counts}
+            for name, source in names.items()
+        ]
+    )
+    lines = capsys.readouterr().out.splitlines()
+    for name, source in names.items():
+        assert any(
+            line.split() == [name, source, "SUCCEEDED", "07-21", "10:15", "50", "of", "250"] for line in lines
+        ), lines
 
 
 @pytest.mark.parametrize("command", COMMANDS)

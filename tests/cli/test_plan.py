@@ -48,12 +48,36 @@ def test_a_million_images_have_the_figures_that_are_promised(ics: Ics) -> None:
             found = json.loads(out)
             assert 0.25 < found["cost_usd"] <= dollars, (environment, options)
             assert found["cost_usd"] == pytest.approx(sum(found["cost_usd_by_service"].values()))
+            # Two of a hundred images wait for reviewers, two items each; and the mail.
+            assert found["table"]["writes"] == 40_000 + 3
+            assert found["cost_usd_by_service"]["dynamodb"] == pytest.approx(0.025, rel=0.001)
             assert found["history_events"] < 200
             assert found["largest_state_bytes"] < 262_144 / 4
             assert found["seconds"] > 0
             assert found["endpoint_hours"] > 0
             assert found["warnings"] == []
             assert found["batches"] == (10_000 if options == "--batch=100" else 1_000)
+
+
+def test_however_many_images_need_a_person_the_table_is_a_line_of_its_own_and_bounded(ics: Ics) -> None:
+    for options, most, dollars in (
+        ("--batch=100", 1.10, 0.625),
+        ("--batch=1000", 0.90, 0.0625),
+        ("--shards", 0.45, 0.0625),
+    ):
+        _, out, _ = ics("--images=1000000", options, "--env=prod", "--json", "--doubted-percent=100")
+        cost = json.loads(out)["cost_usd_by_service"]
+        assert cost["dynamodb"] == pytest.approx(dollars, rel=0.001)
+        assert cost["step_functions"] + cost["lambda"] + cost["s3"] <= most
+    assert "DynamoDB" in ics("--images=1000", "--env=prod")[1]
+
+
+def test_the_ledger_is_counted_where_it_is_asked(ics: Ics) -> None:
+    usual, asked = (
+        json.loads(ics("--images=1000000", "--env=prod", "--json", *more)[1])["cost_usd_by_service"]["dynamodb"]
+        for more in ((), ("--skip-classified",))
+    )
+    assert asked - usual == pytest.approx(1.375)
 
 
 def test_a_number_of_images_is_planned_for_production_unless_told_otherwise(
@@ -102,6 +126,11 @@ def test_a_users_own_prices_count(ics: Ics, tmp_path: Path) -> None:
     [
         (("--images=100000000",), "RunTooLarge: more than 40,000 batches"),
         (("--images=10", "--model=cats"), "InvalidRequest: no model 'cats' in this environment; it has: "),
+        (
+            ("--images=10", "--env=local", "--model=objects", "--skip-classified"),
+            "InvalidRequest: skip_classified with",
+        ),
+        (("--images=10", "--doubted-percent=101"), "less than or equal to 100"),
         (("--images=10", "--prices=nowhere.toml"), "InvalidPrices: nowhere.toml: "),
         (("--images=10", "--env=moon"), "no environment 'moon'"),
         (("nowhere/",), "SourceNotFound: nowhere/ does not exist"),

@@ -91,11 +91,12 @@ def test_a_batch_that_is_done_again_is_not_told_again(
         ended = finish({"images": [uri]})
     (line,) = deployment.s3.get_object(Bucket=deployment.working_bucket, Key=paths.plan(ended.run))["Body"]
     event = {
-        **json.loads(line), "started": ended.summary["started"], "model": "digits", "threshold": 0.0,
+        **json.loads(line)["batches"][0], "started": ended.summary["started"], "model": "digits", "threshold": 0.0,
         "policy": ended.summary["policy"], "attempt": 0, "skip_classified": False, "staged": {"bodies": 1},
     }  # fmt: skip
     functions = deployment.session.client("lambda", endpoint_url=deployment.endpoint_url)
-    functions.invoke(FunctionName="ics-local-filter-low-confidence", Payload=json.dumps(event))
+    answer = functions.invoke(FunctionName="ics-local-filter-low-confidence", Payload=json.dumps(event))
+    assert json.loads(answer["Payload"].read()) == {"images": 1}  # it was done again
     assert len(published(aws, f"watched/{ended.run}/0")) == 1
 
 

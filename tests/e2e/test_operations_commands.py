@@ -88,7 +88,7 @@ def test_the_example_of_each_help_text_runs(
     before = set(runs.names(deployment))
     done = shell(line, cwd=tmp_path)
     assert done.returncode == EXITS.get(name, 0), done.stderr
-    deadline = time.monotonic() + 150  # no more than five mails a minute: others' may have to go first
+    deadline = time.monotonic() + 400  # no more than five mails a minute: others' may have to go first
     while name == "alerts" and demonstrated not in done.stdout and time.monotonic() < deadline:
         done = shell(line, cwd=tmp_path)
     started = set(runs.names(deployment)) - before
@@ -159,10 +159,11 @@ def test_a_doctor_finds_nothing_wrong_here_and_says_what_is(
 
 
 def test_runs_are_listed_newest_first_with_their_counts(shell: Shell, demonstrated: str) -> None:
-    listed = json.loads(shell("ics runs --json").stdout)
+    listed = json.loads(shell("ics runs --json --most 100").stdout)
     assert [run["started"] for run in listed] == sorted((run["started"] for run in listed), reverse=True)
     (one,) = (run for run in listed if run["run"] == demonstrated)
     assert (one["status"], one["planned"], one["failed"]) == ("FAILED", 33, 2)
+    assert one["source"] == "command"
     assert len(json.loads(shell("ics runs --json --most 1").stdout)) == 1
 
 
@@ -237,7 +238,8 @@ def test_a_run_that_is_stopped_midway_adds_up_tells_once_and_leaves_nothing_runn
     images = runs.map_run(deployment, run)
     assert images is not None
     assert (images["status"], images["itemCounts"]["running"], images["itemCounts"]["pending"]) == ("ABORTED", 0, 0)
-    assert not [worker for worker in about(aws, "lambda-workers") if worker["in_use"]]
+    working = {worker["function"] for worker in about(aws, "lambda-workers") if worker["in_use"]}
+    assert working <= {"ics-local-pace-mail"}  # which may be mailing that very digest
 
     again = shell(f"ics stop {run}")  # changes nothing, and tells nobody
     assert (again.returncode, "nothing left to stop" in again.stderr) == (1, True)

@@ -162,6 +162,8 @@ def test_a_run_of_which_nothing_is_left_succeeds_and_tells_nobody_again(
     assert runs.map_run(deployment, resumed.execution) is None
     assert not [one for one in outbox.queued(aws.state, "ics-local-alerts") if resumed.execution in one.message]
     assert runs.summary(deployment, ended.run) == ended.summary
+    sources = {run["run"]: run["source"] for run in runs.listed(deployment, 2000)}
+    assert (sources[ended.run], sources[resumed.execution]) == ("console", "resume")
 
 
 def test_a_run_that_is_killed_before_its_summary_gets_one_though_no_image_is_left(
@@ -235,7 +237,7 @@ def test_a_run_that_was_never_planned_and_one_whose_files_are_gone_say_what_to_d
 def test_a_run_that_still_runs_is_refused_by_the_command_and_by_plan_run(
     deployment: Deployment, prefix: str, finish: Finish, broken: Break
 ) -> None:
-    broken({"kind": "slow", "seconds": 3, "times": 100})
+    broken({"kind": "slow", "seconds": 10, "times": 100})  # until the others have been refused, on a slow machine, too
     run = runs.new_run("running")
     runs.start(deployment, run, {"prefix": prefix})
     next(now for now in runs.follow(deployment, run, every=0.05) if now.total)

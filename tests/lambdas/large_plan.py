@@ -33,7 +33,7 @@ class Clock:
 def listing(images: int, ending: str) -> None:
     """S3's own listing of so many objects, page by page, as its XML."""
 
-    def request(method: str, url: str, *, service: str, query: Mapping[str, str]) -> aws_http.Response:
+    def request(method: str, url: str, *, service: str, query: Mapping[str, str], headers: object) -> aws_http.Response:
         start = int(query.get("continuation-token", "0"))
         items = "".join(
             f"<Contents><Key>incoming/2026/{number:08}.{ending}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>"

@@ -105,6 +105,7 @@ def _changed(answer: dict[str, Any], path: tuple[Any, ...], value: Any) -> dict[
         _changed(LABELS, ("Labels", 1, "Name"), 7),
         _changed(LABELS, ("Labels", 0, "Instances", 0, "BoundingBox"), {}),
         _changed(LABELS, ("Labels", 0, "Instances", 0, "BoundingBox", "Left"), float("nan")),
+        _changed(LABELS, ("Labels", 0, "Instances", 0, "BoundingBox", "Left"), 10**400),
         _changed(LABELS, ("Labels", 0), "Person"),
     ],
     ids=repr,

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from ics.forecast import Design, Endpoint, Function, forecast, largest_state, naive
 from ics.prices import prices_from
-from ics.work import Load, Times
+from ics.work import ITEMS, MAIL_READS, MAIL_WRITES, QUEUED, Load, Times
+from lambdas import review_queue, table
 
 ROOT = Path(__file__).parents[2]
 PRICES = prices_from(tomllib.loads((ROOT / "cli" / "prices.toml").read_text("utf-8")))
@@ -47,6 +48,37 @@ def test_the_requests_of_a_run_are_those_that_its_steps_make() -> None:
     assert found.lambda_requests == 3 + 3 * 3
     assert found.cost["s3"] == pytest.approx((295 * 0.4 + (23 + 1) * 5) / 1e6)
     assert found.cost["sns"] == pytest.approx(0.5e-6)
+
+
+def test_images_that_wait_for_reviewers_are_two_items_each_and_at_most_fifty_a_batch() -> None:
+    reviewed = replace(DESIGN, reviews=True)
+
+    def writes(doubted: float, design: Design = reviewed, **more: int) -> int:
+        return forecast(design, replace(load(1000, 10), doubted=doubted, **more), FREE, PRICES).table["writes"]
+
+    assert writes(0) == MAIL_WRITES
+    assert writes(0.02) == 10 * 2 * 2 + MAIL_WRITES
+    assert writes(1) == 10 * QUEUED * 2 + MAIL_WRITES
+    assert writes(1, DESIGN) == MAIL_WRITES  # nobody reviews
+    # What was uploaded is noted, once, whether it waits or not.
+    assert writes(0, uploaded=1000) == 1000 + MAIL_WRITES
+    assert writes(0.02, uploaded=1000) == 1000 + 20 + MAIL_WRITES
+    assert writes(0, DESIGN, uploaded=1000) == MAIL_WRITES
+
+
+def test_the_ledger_costs_what_the_operations_page_says() -> None:
+    asked = replace(load(1_000_000, 10_000), skip_classified=True)
+    plain, ledger = (forecast(DESIGN, one, FREE, PRICES) for one in (load(1_000_000, 10_000), asked))
+    assert ledger.cost["dynamodb"] - plain.cost["dynamodb"] == pytest.approx(1.375)
+    unknown = forecast(DESIGN, replace(asked, listed=0), FREE, PRICES)  # without etags nothing can be looked up
+    assert unknown.table["reads"] == MAIL_READS
+    waiting = Times(decode=0, infer=0, request=0, start=0)
+    assert forecast(DESIGN, asked, waiting, PRICES).cost["lambda"] > plain.cost["lambda"]
+
+
+def test_what_is_counted_is_what_the_functions_do() -> None:
+    assert (QUEUED, ITEMS) == (review_queue.PER_BATCH, table.MAX_WRITTEN)
+    assert (ITEMS, 4 * ITEMS) == (table.MAX_STATEMENTS, table.MAX_READ)
 
 
 def test_bodies_beyond_the_endpoints_limit_are_more_requests() -> None:
@@ -141,3 +173,13 @@ def test_rekognition_is_paid_by_image_and_its_bodies_are_small() -> None:
     # Three bodies of at most ten a batch of 25; the policy is read by PlanRun and by twelve functions at once.
     assert found.s3["get"] == 1 + 1000 + 40 * (1 + 3 + 1 + 3) + 40 + 1 + 12 + 25
     assert found.lambda_requests == 3 + 3 * 40
+
+
+def test_custom_labels_are_asked_by_image_and_not_paid_so_which_is_said() -> None:
+    design = replace(DESIGN, endpoint=None, backend="custom-labels")
+    found = forecast(design, load(1000, 40), FREE, PRICES)
+    other = forecast(replace(design, backend="rekognition"), load(1000, 40), FREE, PRICES)
+    assert "rekognition" not in found.cost
+    assert (found.s3, found.seconds) == (other.s3, other.seconds)
+    (warning,) = set(found.warnings) - set(other.warnings)
+    assert "paid by inference unit and hour" in warning

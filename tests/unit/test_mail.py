@@ -144,3 +144,21 @@ def test_what_could_not_be_hidden_comes_first_then_the_surest() -> None:
         row("d", "Quarantined"),
     ]
     assert [one["s3_uri"] for one in watched(rows)] == ["s3://b/c", "s3://b/d", "s3://b/a", "s3://b/b"]
+
+
+@pytest.mark.parametrize("said", ["x" * 262_000, "\u20ac" * 87_000, "a\ud800" * 30_000, "\n" * 200_000])
+def test_what_others_published_never_makes_a_mail_that_sns_refuses(said: str) -> None:
+    others = {"subject": "s" * 100, "message": json.dumps({"default": said}), "attributes": {}}
+    notices = [notice_from(envelope(others, alert=f"{number:03d}" + "i" * 497)) for number in range(400)]
+    for some in (notices[:1], notices):
+        subject, text = merged(some)
+        assert len(subject.encode()) + len(text.encode()) < 262_144 - 1_000
+        assert text.strip()
+    assert f"and {400 - 1 - NAMED:,} more that are not named" in text
+
+
+@pytest.mark.parametrize("alert", ["x" * 501, "\u20ac" * 400, ""])
+def test_an_alert_whose_id_the_table_does_not_take_is_named_after_its_message(alert: str) -> None:
+    others = {"subject": " ", "message": json.dumps({"default": "hello"}), "attributes": {}}
+    notice = notice_from(envelope(others, alert=alert))
+    assert notice == Notice("sns/22b80b92-fdea-4c2c-8f9d-bdfb0c7bf324", "[ICS] alert", "hello\n")

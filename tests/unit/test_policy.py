@@ -112,6 +112,8 @@ WRONG = {
     "threshold = 0.9\nthreshold = 0.9": "not TOML: Cannot overwrite a value",
     "threshold": "not TOML",
     "a=" + "[" * 5000: "not TOML",
+    "threshold = " + "9" * 5000: "not TOML: Exceeds the limit",
+    "threshold = 0x" + "f" * 5000: "threshold is a number of very many digits; it must be a number from 0 to 1",
     "[labels.x]\nwatch = false\nquarantine = true": "labels.x: quarantine needs watch",
     "labels.x.quarantine = true\nmodels.m.labels.x.watch = false": "watch is false for model 'm'",
     "labels.x.watch = false\nmodels.m.labels.x.quarantine = true": "watch is false for model 'm'",

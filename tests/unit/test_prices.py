@@ -30,6 +30,7 @@ def test_the_shipped_list_has_every_price_its_source_and_its_date() -> None:
         ({"s3_get_per_million": -1}, "at least 0"),
         ({"s3_get_per_million": float("nan")}, "must be a number"),
         ({"s3_get_per_million": float("inf")}, "must be a number"),
+        ({"s3_get_per_million": 10**400}, "must be a number"),
         ({"date": 2026}, "date must be a string"),
         ({"instance_hours": 3}, "instance_hours must be a table"),
         ({"instance_hours": {"ml.c6g.large": "cheap"}}, "ml.c6g.large is 'cheap'"),

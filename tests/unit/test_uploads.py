@@ -73,7 +73,8 @@ def test_the_documented_event_is_read_and_its_key_is_left_as_it_is():
         altered(key=None), altered(key=7), altered(key="results/a.png"), altered(key="Incoming/a.png"),
         altered(key="incoming/" + "x" * 1100), altered(key="incoming/\ud800"), altered(key={"incoming/": 1}),
         altered(etag=7), altered(version_id=7), altered(version_id="v" * 2000),
-        altered(size=-1), altered(size="5"), altered(size=True), altered(sequencer="no"), altered(sequencer="-1"),
+        altered(size=-1), altered(size="5"), altered(size=True), altered(size=10**20),
+        altered(sequencer="no"), altered(sequencer="-1"),
         altered(sequencer=7), altered(sequencer="1" * 65),
     ],
 )  # fmt: skip

@@ -52,6 +52,35 @@ def test_a_request_comes_back_as_it_went(images: list[tuple[str, bytes]]) -> Non
     ]
 
 
+@st.composite
+def almost_ours(draw: st.DrawFn) -> bytes:
+    """Bodies that `request_line` made, with a few bytes put in, left out or changed."""
+    lines = draw(st.lists(st.builds(request_line, IDS, st.binary(max_size=6)), max_size=4))
+    body = bytearray(b"".join(lines))
+    for _ in range(draw(st.integers(0, 3))):
+        at = draw(st.integers(0, len(body)))
+        body[at : at + draw(st.integers(0, 2))] = draw(st.sampled_from(SPELLINGS))
+    return bytes(body)
+
+
+SPELLINGS = (b"", b"\n", b"\r\n", b" ", b'"', b'""', b"\\", b"\\/", b"{", b"}", b"}\n{", b",", b"A", b"=", b"\xff")
+
+
+def _read(body: bytes) -> object:
+    try:
+        return parse_request(body, JSON_LINES)
+    except InvalidBody as error:
+        return error.status, error.code, error.line, str(error)
+
+
+@given(almost_ours())
+def test_a_body_is_read_at_once_just_as_line_by_line(body: bytes) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ics.wire._plain", lambda *_: [])
+        line_by_line = _read(body)
+    assert _read(body) == line_by_line
+
+
 @pytest.mark.parametrize("content_type", ["image/png", "image/jpeg", "IMAGE/PNG ; q=1"])
 def test_a_lone_image_is_taken_as_it_is(content_type: str) -> None:
     (image,) = parse_request(b"\x89PNG\n\n", content_type)
