@@ -86,7 +86,7 @@ def facts(named: Mapping[str, Sequence[str]]) -> None:
 
 def runs(found: Sequence[Mapping[str, Any]]) -> None:
     """A table of runs, in the order given; narrow, so that 80 columns hold the longest name that ICS gives one."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
     table.add_column("run", overflow="fold", ratio=1)
     table.add_column("source", no_wrap=True)
     table.add_column("status", no_wrap=True)
@@ -98,10 +98,17 @@ def runs(found: Sequence[Mapping[str, Any]]) -> None:
             Text(run["source"]),
             Text(run["status"], style=_STATUS.get(run["status"], "red")),
             Text(f"{run['started'][5:10]} {run['started'][11:16]}"),
-            "-" if run["planned"] is None else f"{run['planned'] - run['accepted']:,} of {run['planned']:,}",
+            "-" if run["planned"] is None else f"{_brief(run['planned'] - run['accepted'])}/{_brief(run['planned'])}",
         )
     out.print(table)
     out.print("started: in UTC; people: how many images need one, of all", style="dim")
+
+
+def _brief(count: int) -> str:
+    """A number in at most six characters, rounded down."""
+    if count < 100_000:
+        return f"{count:,}"
+    return f"{count // 1000}k" if count < 1_000_000 else f"{count // 100_000 / 10:g}M"
 
 
 def check(name: str, level: str, found: str, do: str) -> None:

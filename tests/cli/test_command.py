@@ -102,18 +102,19 @@ def test_a_list_of_runs_says_what_started_each_and_keeps_names_whole_at_80_colum
 ) -> None:
     monkeypatch.setattr(show, "out", Console(highlight=False, width=80))
     names = {"event-20260721-101500-3f9a1c0b7d2e": "event", "classify-20260721-101500-3f9a1c": "command"}
-    counts = {"planned": 250, "accepted": 200}
-    show.runs(
-        [
-            {"run": name, "source": source, "status": "SUCCEEDED", "started": "2026-07-21T10:15:00+00:00", **counts}
-            for name, source in names.items()
-        ]
-    )
+    at = {"status": "SUCCEEDED", "started": "2026-07-21T10:15:00+00:00"}
+    counts = {"planned": 99_999, "accepted": 0}
+    found = [{"run": name, "source": source, **at, **counts} for name, source in names.items()]
+    large = [
+        {"run": "x" * 80, "source": "console", **at, "planned": 40_000_000, "accepted": 39_876_543},
+        {"run": "y", "source": "console", **at, "planned": 1_234_567, "accepted": 1_234_000},
+    ]
+    show.runs([*found, *large])
     lines = capsys.readouterr().out.splitlines()
     for name, source in names.items():
-        assert any(
-            line.split() == [name, source, "SUCCEEDED", "07-21", "10:15", "50", "of", "250"] for line in lines
-        ), lines
+        wanted = [name, source, "SUCCEEDED", "07-21", "10:15", "99,999/99,999"]
+        assert any(line.split() == wanted for line in lines), lines
+    assert [line.split()[-1] for line in lines if "console" in line] == ["123k/40M", "567/1.2M"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
