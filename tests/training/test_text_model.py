@@ -17,14 +17,23 @@ import matplotlib
 from ics.artifact import load_spec, spec_to_json
 from serving.model import load_model
 from training.corpus import load_words
-from training.glyphs import collage_lines, read_fonts, set_in_font, strokes_of, track_glyphs
+from training.glyphs import (
+    collage_lines,
+    find_fonts,
+    font_lines,
+    read_fonts,
+    set_in_font,
+    strokes_of,
+    track_glyphs,
+)
 from training.letters import load_tracks
 from training.lines import as_served
 from training.measures import edits
 from training.recipe import RECIPES, load_recipe
 
 FOLDER = Path(__file__).parents[2] / "models" / "cyrillic-text"
-DICTIONARY = RECIPES.parent / "fonts" / "node_modules" / "dictionary-ru" / "index.dic"
+FONTS = RECIPES.parent / "fonts" / "node_modules"
+DICTIONARY = FONTS / "dictionary-ru" / "index.dic"
 RECIPE = load_recipe("cyrillic-text")
 
 
@@ -62,17 +71,36 @@ def test_a_blank_line_is_not_read(model):
         assert model.classify(np.full((32, 512, 1), grey, np.uint8)).text == ""
 
 
-def test_it_reads_letters_of_writers_that_it_never_saw(model):
-    if "ICS_DATA" not in os.environ or not DICTIONARY.is_file():
-        pytest.skip("needs ICS_DATA with pen tracks, and npm ci --prefix training/fonts")
+def error_rate(model, draw):
+    """Of a hundred lines, the share of wrong characters."""
+    rng = random.Random(1)
+    lines = [draw(rng, 2, 14) for _ in range(100)]
+    wrong = sum(len(edits(line.text, read(model, line.ink, n).text)) for n, line in enumerate(lines))
+    return wrong / sum(len(line.text) for line in lines)
+
+
+def promised(model, about):
+    return next(one["cer"] for one in [model.spec.metrics, *model.spec.metrics["elsewhere"]] if about in one["data"])
+
+
+@pytest.fixture(scope="module")
+def kept():
+    """Words that are in no line for training."""
+    if not DICTIONARY.is_file():
+        pytest.skip("needs npm ci --prefix training/fonts")
+    return load_words(DICTIONARY, "".join(filter(str.isalpha, RECIPE.labels)))[1]
+
+
+def test_it_reads_fonts_that_it_never_saw(model, kept):
+    fonts = [one for one in find_fonts(FONTS, RECIPE.labels) if one.family in RECIPE.data.options["test_fonts"]]
+    assert error_rate(model, font_lines(fonts, kept, RECIPE.labels)) < promised(model, "fonts never seen") + 0.05
+
+
+def test_it_reads_letters_of_writers_that_it_never_saw(model, kept):
+    if "ICS_DATA" not in os.environ:
+        pytest.skip("needs ICS_DATA with pen tracks")
     tracks, _ = load_tracks(Path(os.environ["ICS_DATA"]) / "russian-handwritings-tracked" / "tracks.jsonl")
     testing = [strokes_of(track) for track in tracks if track.writer in RECIPE.data.options["test_writers"]]
     letters, _ = track_glyphs(testing, 1, random.Random(0))
-    _, kept = load_words(DICTIONARY, "".join(filter(str.isalpha, RECIPE.labels)))
-    draw, rng = collage_lines(list(letters.values()), kept, RECIPE.labels), random.Random(1)
-    lines = [draw(rng, 2, 14) for _ in range(100)]
-    wrong = sum(len(edits(line.text, read(model, line.ink, n).text)) for n, line in enumerate(lines))
-    promised = next(
-        each for each in [model.spec.metrics, *model.spec.metrics["elsewhere"]] if "letters of" in each["data"]
-    )
-    assert wrong / sum(len(line.text) for line in lines) < promised["cer"] + 0.08
+    draw = collage_lines(list(letters.values()), kept, RECIPE.labels)
+    assert error_rate(model, draw) < promised(model, "letters of writers") + 0.08
