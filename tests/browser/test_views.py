@@ -171,7 +171,7 @@ VIEWS: dict[str, Callable[[Person, str], None]] = {
     "sign-in": sign_in,
     "menu": menu,
 }
-SHOWN = ("classify", "draw", "review", "run", "accuracy")
+SHOWN = ("classify", "draw", "camera", "review", "runs", "run", "accuracy", "sign-in")
 """The views whose pictures docs/web.md shows; a desk's in both schemes, and a phone's."""
 
 
