@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, unquote_plus
 from xml.etree import ElementTree as ET
 
@@ -35,11 +35,17 @@ from ics.records import receipt
 from lambdas import aws_http
 from lambdas.runtime import log, settings, store
 
+if TYPE_CHECKING:
+    from obstore import WritableFile
+
 MAX_OBJECT_BYTES = aws_http.MAX_RESPONSE
 """Bytes read for one image: several are held at once."""
 
-CHUNK = 8 * 1024 * 1024
-"""Bytes of an object that are read at once where all of it is wanted."""
+CHUNK = 1024 * 1024
+"""Bytes of an object that are read at once where all of it streams by."""
+
+PART = 5 * 1024 * 1024
+"""Bytes of a part of what is written as it comes, the fewest that S3 takes (User Guide, "Multipart upload limits")."""
 
 PAUSES = (0.1, 0.4, 1.6)
 """Seconds between one request for an answer and the next."""
@@ -245,6 +251,11 @@ def read_results(key: str) -> bytes | None:
 def write_working(key: str, content: bytes) -> None:
     """Write a file of the run to the working bucket."""
     obstore.put(store(settings().working_bucket), key, content, use_multipart=False)
+
+
+def open_working(key: str) -> "WritableFile":
+    """A file of the run in the working bucket, to be written as its content comes: two parts of it are held at most."""
+    return obstore.open_writer(store(settings().working_bucket), key, buffer_size=PART, max_concurrency=1)
 
 
 def write_results(key: str, content: bytes) -> None:

@@ -9,7 +9,10 @@ from ics.shards import picture_of
 from ics.tar import BrokenArchive, entries
 from lambdas.budget import Budget
 from lambdas.runtime import log
-from lambdas.s3 import CHUNK, MAX_OBJECT_BYTES, read_range
+from lambdas.s3 import MAX_OBJECT_BYTES, read_range
+
+CHUNK = 8 * 1024 * 1024
+"""Bytes of a shard that are read at once."""
 
 FAR = 2 * 1024 * 1024
 """Bytes of a member from which on it is cheaper to ask for what is behind it than to read it."""

@@ -6,8 +6,8 @@
     POST /models/<name>/invocations  to the model of that name
 
 Bodies are as `ics.wire` says. What takes a moment is computed at once, on the event loop. What takes longer waits for
-one of the turns that all processes of the tree share: first come, first served, whichever process it came to. Every
-refusal is a JSON error, and every request leaves one line of JSON in the log, without contents.
+one of the turns that all processes of the tree share: about first come, first served, whichever process it came to.
+Every refusal is a JSON error, and every request leaves one line of JSON in the log, without contents.
 """
 
 import asyncio

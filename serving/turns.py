@@ -1,8 +1,8 @@
-"""Whose turn it is to compute: as many turns as processors, shared by processes, first come, first served.
+"""Whose turn it is to compute: as many turns as processors, shared by processes, about first come, first served.
 
 A turn is a byte in a pipe; whoever reads it has it, and event loops wait for one as for any other file. Memory that all
 processes share says since when the first in each one's queue has waited, and a process leaves a turn to whoever has
-waited longer. It also says how many turns each has, so that they are given back when it dies.
+waited clearly longer. It also says how many turns each has, so that they are given back when it dies.
 """
 
 import math

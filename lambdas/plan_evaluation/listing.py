@@ -2,15 +2,13 @@
 
 from collections.abc import Iterator
 
-import obstore
-
 from ics import paths
 from ics.contracts import dump_line
 from ics.errors import EmptySource
 from ics.evaluation import ENDING, EvaluationRequest, ShardCutter, of_dates
 from ics.request import split_uri
-from lambdas.runtime import settings, store
-from lambdas.s3 import list_images
+from lambdas.runtime import settings
+from lambdas.s3 import list_images, open_working
 
 
 def write_files(evaluation: str, request: EvaluationRequest) -> ShardCutter:
@@ -20,9 +18,8 @@ def write_files(evaluation: str, request: EvaluationRequest) -> ShardCutter:
         EmptySource: a source has no file.
         SourceNotFound, SourceForbidden, EvaluationTooLarge: as their names say.
     """
-    config = settings()
     key, cutter = paths.evaluation_file(evaluation, "files.jsonl"), ShardCutter()
-    with obstore.open_writer(store(config.working_bucket), key, buffer_size=8 * 1024 * 1024) as listing:
+    with open_working(key) as listing:
         for kind, bucket, prefix in _sources(request):
             before = cutter.files
             for found, size in _files(bucket, prefix):

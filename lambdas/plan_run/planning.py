@@ -1,13 +1,12 @@
 """Plan a new run: its images, a line each, and its batches, ranges of those lines, as they stream in; what it skips."""
 
-import obstore
-
 from ics import paths
 from ics.batches import BatchCutter, batches_of, plan_lines
 from ics.errors import EmptySource, InvalidRequest
 from ics.request import RunRequest, Source
 from lambdas.budget import Budget
-from lambdas.runtime import ModelSettings, settings, store
+from lambdas.runtime import ModelSettings, settings
+from lambdas.s3 import open_working, write_working
 from lambdas.sources import describe, images_of
 
 
@@ -19,16 +18,14 @@ def write_plan(run: str, source: Source, batch_images: int, a_child: int, budget
         RunTooLarge, SourceUnsafe, SourceNotFound, SourceForbidden, InvalidManifest: as their names say.
     """
     config = settings()
-    working = store(config.working_bucket)
     cutter = BatchCutter(batch_images, config.batch_source_bytes)
-    with obstore.open_writer(working, paths.images(run), buffer_size=8 * 1024 * 1024) as images:
+    with open_working(paths.images(run)) as images:
         for ref, size in images_of(source, budget):
             images.write(cutter.add(ref, size))
     spans = cutter.spans()
     if not spans:
         raise EmptySource(f"{describe(source)} holds no image")
-    plan = plan_lines(batches_of(run, spans), a_child)
-    obstore.put(working, paths.plan(run), b"".join(plan))
+    write_working(paths.plan(run), b"".join(plan_lines(batches_of(run, spans), a_child)))
     return cutter.images, len(spans)
 
 

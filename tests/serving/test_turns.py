@@ -1,4 +1,4 @@
-"""Turns and those who wait for them: never too many at once, first come, first served, and none is lost."""
+"""Turns and those who wait for them: never too many at once, about first come, first served, and none is lost."""
 
 import asyncio
 import os
@@ -48,8 +48,33 @@ def test_whatever_comes_to_whichever_process_is_computed_in_the_order_in_which_i
             gate.set()
             assert await asyncio.gather(*asked) == [str(number) for number in range(len(places))]
 
-    asyncio.run(story())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(line_module, "LEEWAY", 0)
+        asyncio.run(story())
     assert computed == list(range(len(places)))
+
+
+@pytest.mark.parametrize(("leeway", "expected"), [(600, [0, 2, 1]), (0, [0, 1, 2])])
+def test_a_turn_stays_with_its_process_unless_another_has_waited_clearly_longer(
+    leeway: float, expected: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line_module, "LEEWAY", leeway)
+    computed: list[int] = []
+    gate = threading.Event()
+
+    def compute(number: int) -> str:
+        gate.wait()
+        computed.append(number)
+        return ""
+
+    async def story() -> None:
+        with lines_of(Turns(1, 2)) as (line, other):
+            asked = [one.put(partial(compute, number)) for number, one in enumerate((line, other, line))]
+            gate.set()
+            await asyncio.gather(*asked)
+
+    asyncio.run(story())
+    assert computed == expected
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
@@ -80,7 +105,7 @@ def test_as_many_are_computed_at_once_as_there_are_turns_and_never_more(count: i
 def test_a_turn_is_left_to_whoever_has_waited_longer_though_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         with lines_of(Turns(1, 2)) as (line, other):
-            other._turns.wait(1, time.monotonic())  # and does not take its turn
+            other._turns.wait(1, time.monotonic() - 1)  # and does not take its turn
             monkeypatch.setattr(line_module, "PATIENCE", 600)
             waits = line.put(lambda: "computed")
             assert not (await asyncio.wait([waits], timeout=0.2))[0]
