@@ -4,7 +4,6 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from typing import Any
 
 import obstore
@@ -13,6 +12,7 @@ from ics import paths
 from ics.accuracy import Counts
 from ics.contracts import dump_line
 from ics.joining import lines_of, partition_of
+from lambdas.ordered import in_order
 from lambdas.runtime import settings, store
 from lambdas.s3 import list_images, read_chunks, write_working
 
@@ -38,11 +38,8 @@ def contents(files: Iterable[File]) -> Iterator[tuple[File, Iterable[bytes]]]:
     Raises:
         SourceNotFound, SourceForbidden, ObjectChanged, ReadFailed: as their names say.
     """
-    waiting = iter(files)
-    with ThreadPoolExecutor(AT_ONCE) as readers:
-        while group := list(islice(waiting, AT_ONCE)):
-            for file, whole in zip(group, readers.map(_whole, group), strict=True):
-                yield file, read_chunks(*file[:2]) if whole is None else [whole]
+    for file, whole in in_order(lambda file: (file, _whole(file)), files, AT_ONCE):
+        yield file, read_chunks(*file[:2]) if whole is None else [whole]
 
 
 def _whole(file: File) -> bytes | None:

@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote, unquote_plus
 from xml.etree import ElementTree as ET
 
@@ -34,9 +34,6 @@ from ics.errors import (
 from ics.records import receipt
 from lambdas import aws_http
 from lambdas.runtime import log, settings, store
-
-if TYPE_CHECKING:
-    from obstore import WritableFile
 
 MAX_OBJECT_BYTES = aws_http.MAX_RESPONSE
 """Bytes read for one image: several are held at once."""
@@ -253,9 +250,17 @@ def write_working(key: str, content: bytes) -> None:
     obstore.put(store(settings().working_bucket), key, content, use_multipart=False)
 
 
-def open_working(key: str) -> "WritableFile":
-    """A file of the run in the working bucket, to be written as its content comes: two parts of it are held at most."""
-    return obstore.open_writer(store(settings().working_bucket), key, buffer_size=PART, max_concurrency=1)
+def write_lines(key: str, lines: Iterable[bytes]) -> None:
+    """Write a file of the run to the working bucket as its lines come, two parts of it in memory at most."""
+    bucket = store(settings().working_bucket)
+    with obstore.open_writer(bucket, key, buffer_size=PART, max_concurrency=1) as file:
+        held = bytearray()
+        for line in lines:
+            held += line
+            if len(held) > CHUNK:  # obstore keeps what it is given as it is, and a line takes twice its bytes
+                file.write(bytes(held))
+                held.clear()
+        file.write(bytes(held))
 
 
 def write_results(key: str, content: bytes) -> None:

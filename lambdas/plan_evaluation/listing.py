@@ -8,7 +8,7 @@ from ics.errors import EmptySource
 from ics.evaluation import ENDING, EvaluationRequest, ShardCutter, of_dates
 from ics.request import split_uri
 from lambdas.runtime import settings
-from lambdas.s3 import list_images, open_working
+from lambdas.s3 import list_images, write_lines
 
 
 def write_files(evaluation: str, request: EvaluationRequest) -> ShardCutter:
@@ -18,18 +18,22 @@ def write_files(evaluation: str, request: EvaluationRequest) -> ShardCutter:
         EmptySource: a source has no file.
         SourceNotFound, SourceForbidden, EvaluationTooLarge: as their names say.
     """
-    key, cutter = paths.evaluation_file(evaluation, "files.jsonl"), ShardCutter()
-    with open_working(key) as listing:
-        for kind, bucket, prefix in _sources(request):
-            before = cutter.files
-            for found, size in _files(bucket, prefix):
-                if kind != "predictions" or of_dates(found, request):
-                    line = dump_line({"kind": kind, "bucket": bucket, "key": found, "size": size})
-                    cutter.add(f"s3://{bucket}/{found}", line, size, labels=kind != "predictions")
-                    listing.write(line)
-            if cutter.files == before:
-                raise EmptySource(_missing(kind, f"s3://{bucket}/{prefix}", request))
+    cutter = ShardCutter()
+    write_lines(paths.evaluation_file(evaluation, "files.jsonl"), _lines(request, cutter))
     return cutter
+
+
+def _lines(request: EvaluationRequest, cutter: ShardCutter) -> Iterator[bytes]:
+    """A line a file, which `cutter` is told of."""
+    for kind, bucket, prefix in _sources(request):
+        before = cutter.files
+        for found, size in _files(bucket, prefix):
+            if kind != "predictions" or of_dates(found, request):
+                line = dump_line({"kind": kind, "bucket": bucket, "key": found, "size": size})
+                cutter.add(f"s3://{bucket}/{found}", line, size, labels=kind != "predictions")
+                yield line
+        if cutter.files == before:
+            raise EmptySource(_missing(kind, f"s3://{bucket}/{prefix}", request))
 
 
 def _sources(request: EvaluationRequest) -> Iterator[tuple[str, str, str]]:

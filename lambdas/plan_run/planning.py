@@ -6,7 +6,7 @@ from ics.errors import EmptySource, InvalidRequest
 from ics.request import RunRequest, Source
 from lambdas.budget import Budget
 from lambdas.runtime import ModelSettings, settings
-from lambdas.s3 import open_working, write_working
+from lambdas.s3 import write_lines, write_working
 from lambdas.sources import describe, images_of
 
 
@@ -19,9 +19,7 @@ def write_plan(run: str, source: Source, batch_images: int, a_child: int, budget
     """
     config = settings()
     cutter = BatchCutter(batch_images, config.batch_source_bytes)
-    with open_working(paths.images(run)) as images:
-        for ref, size in images_of(source, budget):
-            images.write(cutter.add(ref, size))
+    write_lines(paths.images(run), (cutter.add(ref, size) for ref, size in images_of(source, budget)))
     spans = cutter.spans()
     if not spans:
         raise EmptySource(f"{describe(source)} holds no image")

@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import obstore
@@ -13,6 +12,7 @@ from ics import paths
 from ics.batches import child_batches, plan_lines, planned_batches
 from ics.contracts import DECISIONS, dump_line
 from ics.errors import InvalidRequest, RunExpired, RunNotFound, RunStillRunning
+from lambdas.ordered import in_order
 from lambdas.runtime import log, settings, store
 from lambdas.s3 import read_results, read_working, write_working
 from lambdas.states import describe_execution
@@ -119,8 +119,7 @@ def _await_end(run: str, attempt: int, execution: str) -> None:
 def _unfinished(run: str, batches: int) -> Iterator[dict[str, Any]]:
     """The plan's batches without a receipt, or with one that counts failed images."""
     planned = planned_batches(read_working(paths.plan(run)) or b"")
-    with ThreadPoolExecutor(READERS) as readers:
-        found = readers.map(lambda number: read_working(paths.receipt(run, number)), range(batches))
-        for batch, receipt in zip(planned, found, strict=True):
-            if receipt is None or json.loads(receipt)["failed"]:
-                yield batch
+    found = in_order(lambda number: read_working(paths.receipt(run, number)), range(batches), READERS)
+    for batch, receipt in zip(planned, found, strict=True):
+        if receipt is None or json.loads(receipt)["failed"]:
+            yield batch

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
 
@@ -10,6 +9,7 @@ from ics import paths
 from ics.batches import planned_batches
 from ics.contracts import Batch
 from ics.staging import failed_rows
+from lambdas.ordered import in_order
 from lambdas.runtime import log, now
 from lambdas.s3 import read_batch, read_rows, read_working, write_receipt, write_rows
 
@@ -32,8 +32,7 @@ def all_receipts(state: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
             return _made_up(state, number)
         return receipt
 
-    with ThreadPoolExecutor(READERS) as readers:
-        yield from readers.map(one, range(state["batches"]))
+    return in_order(one, range(state["batches"]), READERS)
 
 
 def _batches_of(state: Mapping[str, Any]) -> set[int]:

@@ -101,7 +101,7 @@ def main(pairs: int, smaller: int) -> None:
         fill(folder, pairs)
         obstore.put, obstore.get_range = folder.put, folder.get_range  # type: ignore[assignment]
         obstore.open_writer = folder.open_writer  # type: ignore[assignment]
-        s3.store = evaluation.store = listing.store = lambda bucket: bucket  # type: ignore[assignment,return-value]
+        s3.store = evaluation.store = lambda bucket: bucket  # type: ignore[assignment,return-value]
         s3.read_range = folder.read_range
         evaluation.list_images = listing.list_images = folder.list
         plan_evaluation.read_results = lambda _: None
