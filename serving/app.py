@@ -5,25 +5,29 @@
     POST /invocations                to the first model
     POST /models/<name>/invocations  to the model of that name
 
-Bodies are as `ics.wire` says. What takes a moment is computed at once, on the event loop. What takes longer waits for
-one of the turns that all processes of the tree share: about first come, first served, whichever process it came to.
+Bodies are as `ics.wire` says. What takes a moment is computed at once, on the event loop, together with what else is
+there at that moment: nobody waits for a batch, but where there are many, there is one. What takes longer waits for one
+of the turns that all processes of the tree share: about first come, first served, whichever process it came to.
 Every refusal is a JSON error, and every request leaves one line of JSON in the log, without contents.
 """
 
 import asyncio
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 from urllib.parse import unquote
 
+import numpy as np
 import orjson
 import pybase64
 
 from ics.errors import ImageError, InvalidBody
-from ics.wire import IMAGE_TYPES, JSON, JSON_LINES, MAX_LINES, parse_request
+from ics.wire import IMAGE_TYPES, JSON, JSON_LINES, MAX_LINES, RequestImage, parse_request
 from serving.http import CLIENT_CLOSED_REQUEST, Answer, Request, refused
 from serving.line import Line
 from serving.metrics import CONTENT_TYPE, NO_MODEL, Metrics
@@ -37,6 +41,9 @@ MAX_WAITING = 64
 AT_ONCE = 0.005
 """Seconds of computing that do not wait for a turn, and for which the event loop may stand still."""
 
+TOGETHER = 0.02
+"""Seconds of computing that requests share: after that, the event loop hears of what has come meanwhile."""
+
 DECODING = 20e-9
 """Seconds a byte of a body takes until it is pixels, roughly; it counts in what `AT_ONCE` bounds."""
 
@@ -46,6 +53,16 @@ DEADLINE = 60
 Answered = TypeVar("Answered", Answer, "Answer | asyncio.Future[Answer]")
 
 Write = Callable[[bytes], object]
+
+
+class _Asked(NamedTuple):
+    """A request that is computed at once, which takes about so many `seconds`, and the answer to it."""
+
+    model: Model
+    request: Request
+    images: list[RequestImage]
+    seconds: float
+    done: "asyncio.Future[Answer]"
 
 
 def _decode(text: str | bytes) -> bytes:
@@ -78,6 +95,7 @@ class App:
         self._write = write
         self._slot = slot
         self._max_waiting = max_waiting
+        self._ready: deque[_Asked] = deque()
         self._line: Line[Answer] = Line(turns, place, partial(metrics.gauge, slot))
         # A thread of its own: a probe must not wait behind a minute of work, or SageMaker would replace the container.
         self._prober = ThreadPoolExecutor(1, "probe")
@@ -152,13 +170,53 @@ class App:
     def _invoke(self, model: Model, request: Request) -> "Answer | asyncio.Future[Answer]":
         seconds = _guess(request) * model.seconds + len(request.body) * DECODING
         if seconds <= AT_ONCE:
-            return self._predict(model, request)
+            return self._compute_soon(model, request, seconds)
         if len(self._line) >= self._max_waiting:
             raise InvalidBody(429, "TooManyRequests", f"{len(self._line)} bodies are waiting; try again later")
         return self._line.put(partial(self._guarded, request, partial(self._predict, model)))
 
+    def _compute_soon(self, model: Model, request: Request, seconds: float) -> "asyncio.Future[Answer]":
+        """Compute this as soon as the event loop has read what else has come."""
+        loop = asyncio.get_running_loop()
+        asked = _Asked(model, request, _parsed(request), seconds, loop.create_future())
+        if not self._ready:
+            loop.call_soon(self._compute_ready)
+        self._ready.append(asked)
+        return asked.done
+
+    def _compute_ready(self) -> None:
+        """Answer the first of those that are there, and with it those behind it that ask the same model."""
+        together = [self._ready.popleft()]
+        model, seconds = together[0].model, together[0].seconds
+        while self._ready and self._ready[0].model is model and seconds + self._ready[0].seconds <= TOGETHER:
+            together.append(self._ready.popleft())
+            seconds += together[-1].seconds
+        if self._ready:
+            asyncio.get_running_loop().call_soon(self._compute_ready)
+        for one, answer in zip(together, self._answers(model, together), strict=True):
+            one.done.set_result(answer)
+
+    def _answers(self, model: Model, together: Sequence[_Asked]) -> list[Answer]:
+        """The answers to requests; the images of several are computed as if one had brought them all."""
+        if len(together) > 1:
+            with suppress(Exception):  # each alone is told of its own
+                return self._answers_to_several(model, together)
+        return [self._guarded(one.request, partial(self._answer_alone, model, one.images)) for one in together]
+
+    def _answers_to_several(self, model: Model, together: Sequence[_Asked]) -> list[Answer]:
+        logits = np.concatenate(list(model.computed([image.content for one in together for image in one.images])))
+        writer, answers, done = self._writers[model.spec.name], [], 0
+        for one in together:
+            ids = [image.id for image in one.images]
+            lines = writer.lines(ids, logits[done : done + len(ids)])
+            answers.append(_answered(one.request, lines, len(ids)))
+            done += len(ids)
+        return answers
+
     def _predict(self, model: Model, request: Request) -> Answer:
-        images = parse_request(request.body, request.content_type, orjson.loads, _decode)
+        return self._answer_alone(model, _parsed(request), request)
+
+    def _answer_alone(self, model: Model, images: Sequence[RequestImage], request: Request) -> Answer:
         ids, contents = [image.id for image in images], [image.content for image in images]
         lines, done, writer = [], 0, self._writers[model.spec.name]
         try:
@@ -168,7 +226,7 @@ class App:
         except ImageError as error:
             line = None if _is_image(request) else images[done].line
             raise InvalidBody(422, error.reason, str(error), line) from error
-        return Answer(200, b"".join(lines), JSON if _is_image(request) else JSON_LINES, len(images))
+        return _answered(request, b"".join(lines), len(images))
 
     def _log_fault(self, path: str) -> None:
         line = {"event": "error", "path": path[:200], "traceback": traceback.format_exc()}
@@ -177,6 +235,14 @@ class App:
 
 class _Gone(Exception):
     """The client closed the connection before its answer."""
+
+
+def _parsed(request: Request) -> list[RequestImage]:
+    return parse_request(request.body, request.content_type, orjson.loads, _decode)
+
+
+def _answered(request: Request, lines: bytes, images: int) -> Answer:
+    return Answer(200, lines, JSON if _is_image(request) else JSON_LINES, images)
 
 
 def _is_image(request: Request) -> bool:

@@ -101,7 +101,8 @@ class Model:
             InvalidArtifact: the net's answer is not of the shape that the model's kind and labels ask for.
         """
         taken, waiting = self.spec.input, iter(contents)
-        while group := list(islice(waiting, together(taken))):
+        most = together(taken)
+        while group := list(islice(waiting, most - most % self.batch)):
             pixels, undecoded = _decoded(group, taken)
             logits = self.logits(pixels)
             good = len(logits) if math.isfinite(np.add.reduce(logits, axis=None)) else _finite(logits)

@@ -5,7 +5,7 @@ import base64
 import json
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -260,3 +260,36 @@ def test_no_body_is_a_fault_of_the_server(app: App, body: bytes, kind: str) -> N
         error: dict[str, Any] = json.loads(answer.content)["error"]
         assert "Traceback" not in error["message"]
         assert error["line"] is None or 1 <= error["line"] <= body.count(b"\n") + 1
+
+
+@given(st.lists(st.tuples(BODIES, KINDS) | st.tuples(st.lists(GOOD_LINES, min_size=1).map(b"".join), st.just(LINES))))
+def test_requests_that_come_together_are_answered_as_they_are_one_by_one(
+    app: App, asked: list[tuple[bytes, str]]
+) -> None:
+    async def story() -> None:
+        alone = [await call(app, request(*one)) for one in asked]
+        assert await asyncio.gather(*(call(app, request(*one)) for one in asked)) == alone
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(("most", "together"), [(600.0, [8]), (0.0, [1] * 8)])
+def test_what_comes_together_is_computed_together_but_only_so_much(
+    model: Model, most: float, together: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick, computed = Odd(model, 0.001), []
+
+    def compute(contents: Sequence[bytes]) -> Iterator[Logits]:
+        computed.append(len(contents))
+        return model.computed(contents)
+
+    monkeypatch.setattr(quick, "computed", compute)
+    monkeypatch.setattr(app_module, "TOGETHER", most)
+
+    async def story() -> None:
+        app, _ = make_app(quick)
+        bodies = [json_line("a", picture(number)) for number in range(8)]
+        assert {one.status for one in await asyncio.gather(*(call(app, request(body)) for body in bodies))} == {200}
+
+    asyncio.run(story())
+    assert computed == together
