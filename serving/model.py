@@ -325,7 +325,7 @@ def _decoded(contents: list[bytes], spec: InputSpec) -> tuple[Pixels, ImageError
 
 def _decode_into(pixels: Pixels, content: bytes, spec: InputSpec) -> None:
     """Decode a PNG or JPEG with Pillow, which is loaded by the first that needs it."""
-    from PIL import Image  # noqa: PLC0415
+    from PIL import Image, UnidentifiedImageError  # noqa: PLC0415
 
     from ics.imaging import sniff  # noqa: PLC0415
 
@@ -338,6 +338,8 @@ def _decode_into(pixels: Pixels, content: bytes, spec: InputSpec) -> None:
         image.load()
     except ImageError:
         raise
+    except UnidentifiedImageError as error:  # its message names an object of ours
+        raise CorruptImage(f"a {format_} whose header cannot be read") from error
     except Exception as error:  # whatever a decoder stumbles over is that image's fault, and no other's
         problem = str(error) or type(error).__name__
         if "truncated" in problem.lower() or isinstance(error, EOFError):

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from serving.line import LEEWAY
 from tests.artifacts import picture, write_artifact
 from tests.serving.running_server import Server, json_line, start_server
 
@@ -226,6 +227,7 @@ def test_requests_are_answered_in_the_order_in_which_they_came_whichever_worker_
     for place, (connection, images) in enumerate(zip(others, counts, strict=True), 1):
         ask(connection, images)
         eventually(lambda place=place: waiting() == place)  # type: ignore[misc]
+        time.sleep(1.2 * LEEWAY)
     first.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     first.close()  # with a reset: it does not wait for its answer
     assert [connection.getresponse().status for connection in others] == [200] * len(others)
