@@ -12,7 +12,7 @@ IcsError
 │   ├── RunTooLarge         more images than one run can hold
 │   ├── EvaluationTooLarge  more labels and predictions than one evaluation can hold
 │   ├── TooManyVersions     predictions of more versions of a model than one evaluation tells apart
-│   ├── RunNotFound         there is no run of this name to resume, or it was never planned
+│   ├── RunNotFound         there is no run of this name to resume
 │   ├── RunExpired          the run's working files, without which it cannot be resumed, are gone
 │   └── RunStillRunning     the run, or an earlier resume of it, has not ended
 ├── ImageError              one image cannot be classified; its row is `failed` with this name
@@ -126,7 +126,7 @@ class TooManyVersions(RequestError):
 
 
 class RunNotFound(RequestError):
-    """There is no run of this name to resume, or it was never planned."""
+    """There is no run of this name to resume."""
 
 
 class RunExpired(RequestError):

@@ -9,7 +9,11 @@ from urllib.parse import quote
 
 from ics import paths
 from ics.digest import may_mend
+from ics.errors import RequestError
 from ics.records import Reduction, Status, named, outcome, reconcile
+
+_OWN_FAULTS = {error.__name__ for error in RequestError.__subclasses__()}
+"""Why a request cannot be planned, however often one tries."""
 
 
 def summary_of(
@@ -54,7 +58,7 @@ def summary_of(
         links["rows"] = f"s3://{results_bucket}/{paths.results(state['model'], started[:10], run)}"
     if reduction.worst:
         links["sheet"] = _object(event["execution"], results_bucket, paths.contact_sheet(run))
-    if any(map(may_mend, reduction.reasons)):
+    if any(map(may_mend, reduction.reasons)) or (failure and not planned and error not in _OWN_FAULTS):
         links["resume"] = f"ics resume {run} --env {environment}"
     return {
         "run": run,

@@ -21,10 +21,11 @@ _AGAIN = ("ThrottlingException", "ServiceUnavailable", "InternalServerError")
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """How an execution stands. `ended` is Unix time in seconds, 0 where it has not ended."""
+    """How an execution stands. `ended` is Unix time in seconds, 0 where it has not ended; `input` is JSON."""
 
     status: str
     ended: float
+    input: str
 
 
 def describe_execution(arn: str) -> Execution | None:
@@ -53,7 +54,7 @@ def describe_execution(arn: str) -> Execution | None:
     if answer.status != 200:
         raise OSError(f"DescribeExecution of {arn} answered HTTP {answer.status}")
     found = json.loads(answer.body)
-    return Execution(found["status"], float(found.get("stopDate") or 0))
+    return Execution(found["status"], float(found.get("stopDate") or 0), found.get("input") or "null")
 
 
 def execution_arn(state_machine: str, run: str) -> str:

@@ -1,4 +1,8 @@
-"""Resume a run: plan again only its batches that have no receipt, or one that counts failed images."""
+"""Resume a run: plan again only its batches that have no receipt, or one that counts failed images.
+
+A run that was never planned is planned as its own execution asked for: of the uploads that it was started for, nobody
+else knows.
+"""
 
 import json
 import time
@@ -12,7 +16,10 @@ from ics import paths
 from ics.batches import child_batches, plan_lines, planned_batches
 from ics.contracts import DECISIONS, dump_line
 from ics.errors import InvalidRequest, RunExpired, RunNotFound, RunStillRunning
+from ics.request import resumed_run
+from lambdas.budget import Budget
 from lambdas.ordered import in_order
+from lambdas.plan_run.planning import plan
 from lambdas.runtime import log, settings, store
 from lambdas.s3 import read_results, read_working, write_working
 from lambdas.states import describe_execution
@@ -24,8 +31,17 @@ LAST_WRITE = 15.0
 """Seconds after a stopped execution's end in which a function that it had invoked may still write rows: their timeout
 is 11 s."""
 
+LAST_PLAN = 915.0
+"""The same of a plan: PlanRun's timeout is 900 s."""
 
-def resume(name: str, execution: str) -> dict[str, Any]:
+PATIENCE = 30.0
+"""Seconds that a resume waits for that."""
+
+KEPT = 2 * 24 * 3600
+"""Seconds in which a run's working files are certainly still there: they are kept for 3 days."""
+
+
+def resume(name: str, execution: str, started: str, budget: Budget) -> dict[str, Any]:
     """What PlanRun answers where the execution of this ARN resumes the run of this name (or of a resume of it).
 
     `attempt` numbers the resumes of a run from 1, `left` counts the batches to do; `counted` is what the run's latest
@@ -34,18 +50,22 @@ def resume(name: str, execution: str) -> dict[str, Any]:
     Raises:
         RunNotFound, RunExpired, RunStillRunning: as their names say.
         InvalidRequest: the environment no longer has the run's model.
+        RequestError: the run was never planned, and cannot be now.
     """
     config = settings()
     summary = _summary(name)
     run = summary["run"] if summary else name
     content = read_working(paths.record(run))
     if content is None:
-        raise _not_resumable(name, summary)
+        request = _request_of_unplanned(run, execution, summary)
+        attempt = _claim(run, execution)
+        _await_end(run, attempt, execution, LAST_PLAN)
+        return {**plan(run, started, request, budget), "attempt": attempt}
     record = json.loads(content)
     if record["model"] not in config.models:
         raise InvalidRequest(f"the model of run {run!r}, {record['model']!r}, is no longer in this environment")
     attempt = _claim(run, execution)
-    _await_end(run, attempt, execution)
+    _await_end(run, attempt, execution, LAST_WRITE)
     left = list(_unfinished(run, record["batches"]))
     at_once = config.at_once(record["model"])
     a_child = child_batches(at_once)
@@ -68,15 +88,27 @@ def _summary(name: str) -> dict[str, Any] | None:
     return None if content is None else json.loads(content)
 
 
-def _not_resumable(name: str, summary: Mapping[str, Any] | None) -> Exception:
-    if summary is None:
-        return RunNotFound(f"there is no run {name!r}: ics runs lists them (its own name, not that of its resume)")
-    if not summary["planned"]:
-        return RunNotFound(f"run {name!r} was never planned ({summary['error']}): start it again")
-    return RunExpired(
-        f"the working files of run {name!r} are gone: they are kept for 3 days. Its rows are kept; to classify what "
-        "failed, start a new run on a manifest of the images whose row is failed (ics results RUN --jsonl)"
-    )
+def _request_of_unplanned(run: str, execution: str, summary: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """What the execution of a run that has no record asked for, which is still to be planned.
+
+    Raises:
+        RunExpired: it was planned, or may have been, too long ago.
+        RunNotFound: there is no such execution, or it was to resume another.
+    """
+    found = describe_execution(f"{execution.rpartition(':')[0]}:{run}")
+    planned = bool(summary and summary["planned"])
+    if planned or (found and not summary and found.ended and time.time() > found.ended + KEPT):
+        raise RunExpired(
+            f"the working files of run {run!r} are gone: they are kept for 3 days. Its rows are kept; to classify what "
+            "failed, start a new run on a manifest of the images whose row is failed (ics results RUN --jsonl)"
+        )
+    if found is None:
+        raise RunNotFound(f"there is no run {run!r}: ics runs lists them (its own name, not that of its resume)")
+    request = json.loads(found.input)
+    other = resumed_run(request)
+    if other is not None:
+        raise RunNotFound(f"{run!r} was to resume {other!r} and did not come to it: resume {other!r}")
+    return request  # type: ignore[no-any-return]
 
 
 def _claim(run: str, execution: str) -> int:
@@ -95,11 +127,11 @@ def _claim(run: str, execution: str) -> int:
             return attempt
 
 
-def _await_end(run: str, attempt: int, execution: str) -> None:
+def _await_end(run: str, attempt: int, execution: str, last_write: float) -> None:
     """See that no earlier attempt runs, and wait until what one has left behind can write no more.
 
     Raises:
-        RunStillRunning: one does.
+        RunStillRunning: one does, or may still write for longer than `PATIENCE`.
     """
     claims = (read_working(paths.claim(run, earlier)) for earlier in range(1, attempt))
     earlier = [json.loads(claim)["execution"] for claim in claims if claim is not None]
@@ -113,7 +145,13 @@ def _await_end(run: str, attempt: int, execution: str) -> None:
                 "(ics stop), then resume"
             )
         if found.status in ("ABORTED", "TIMED_OUT"):
-            time.sleep(max(0.0, found.ended + LAST_WRITE - time.time()))
+            left = found.ended + last_write - time.time()
+            if left > PATIENCE:
+                raise RunStillRunning(
+                    f"execution {arn.rpartition(':')[2]!r} was stopped while it planned run {run!r}, and may go on "
+                    f"planning for {left / 60:.0f} minutes: resume then"
+                )
+            time.sleep(max(0.0, left))
 
 
 def _unfinished(run: str, batches: int) -> Iterator[dict[str, Any]]:

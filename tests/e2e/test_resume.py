@@ -221,17 +221,36 @@ def test_what_cannot_be_resumed_is_refused_by_name(name: str, finish: Finish) ->
     assert (ended.execution["error"], ended.summary["planned"]) == (error, 0)
 
 
-def test_a_run_that_was_never_planned_and_one_whose_files_are_gone_say_what_to_do(
+def test_a_run_whose_files_are_gone_says_what_to_do(
     deployment: Deployment, digits: list[bytes], put: Put, finish: Finish
 ) -> None:
-    unplanned = finish({"prefix": f"s3://{deployment.images_bucket}/nothing-is-here/"})
-    refused = _resume(deployment, finish, unplanned.run)
-    assert (refused.execution["error"], "start it again" in refused.summary["cause"]) == ("RunNotFound", True)
     old = finish({"images": [f"s3://{deployment.images_bucket}/{put('0.png', digits[0])}"]})
     deployment.s3.delete_object(Bucket=deployment.working_bucket, Key=paths.record(old.run))
     refused = _resume(deployment, finish, old.run)
     assert (refused.execution["error"], "new run" in refused.summary["cause"]) == ("RunExpired", True)
     assert runs.summary(deployment, old.run) == old.summary
+
+
+def test_a_run_that_was_never_planned_is_planned_by_its_resume(
+    aws: LocalAws, deployment: Deployment, digits: list[bytes], put: Put, finish: Finish
+) -> None:
+    """S3 takes no plan, then the image is gone, then it is back."""
+    key = put("0.png", digits[0])
+    place = {"Bucket": deployment.images_bucket, "Key": key}
+    request = {"prefix": f"s3://{deployment.images_bucket}/{key[:-5]}", "mode": "tolerant", "tolerated_percent": 100}
+    set_faults(aws, "s3", {"kind": "unavailable", "containing": "/plan.jsonl", "times": 1000})
+    unplanned = finish(request)
+    set_faults(aws, "s3")
+    assert (unplanned.summary["planned"], unplanned.execution["status"]) == (0, "FAILED")
+    assert unplanned.summary["links"]["resume"].startswith(f"ics resume {unplanned.run} ")
+    deployment.s3.delete_object(**place)
+    empty = _resume(deployment, finish, unplanned.run)
+    assert (empty.execution["error"], "resume" in empty.summary["links"]) == ("EmptySource", False)
+    deployment.s3.put_object(**place, Body=digits[0])
+    planned = _resume(deployment, finish, unplanned.run)
+    assert (planned.execution["status"], planned.summary["mode"]) == ("SUCCEEDED", "tolerant")
+    assert [row["run"] for row in planned.rows] == [planned.summary["run"]] == [unplanned.run]
+    assert runs.summary(deployment, unplanned.run) == planned.summary
 
 
 def test_a_run_that_still_runs_is_refused_by_the_command_and_by_plan_run(
