@@ -60,7 +60,6 @@ class _Asked(NamedTuple):
 
     model: Model
     request: Request
-    images: list[RequestImage]
     seconds: float
     done: "asyncio.Future[Answer]"
 
@@ -178,7 +177,7 @@ class App:
     def _compute_soon(self, model: Model, request: Request, seconds: float) -> "asyncio.Future[Answer]":
         """Compute this as soon as the event loop has read what else has come."""
         loop = asyncio.get_running_loop()
-        asked = _Asked(model, request, _parsed(request), seconds, loop.create_future())
+        asked = _Asked(model, request, seconds, loop.create_future())
         if not self._ready:
             loop.call_soon(self._compute_ready)
         self._ready.append(asked)
@@ -201,22 +200,20 @@ class App:
         if len(together) > 1:
             with suppress(Exception):  # each alone is told of its own
                 return self._answers_to_several(model, together)
-        return [self._guarded(one.request, partial(self._answer_alone, model, one.images)) for one in together]
+        return [self._guarded(one.request, partial(self._predict, model)) for one in together]
 
     def _answers_to_several(self, model: Model, together: Sequence[_Asked]) -> list[Answer]:
-        logits = np.concatenate(list(model.computed([image.content for one in together for image in one.images])))
+        bodies = [_parsed(one.request) for one in together]
+        logits = np.concatenate(list(model.computed([image.content for body in bodies for image in body])))
         writer, answers, done = self._writers[model.spec.name], [], 0
-        for one in together:
-            ids = [image.id for image in one.images]
-            lines = writer.lines(ids, logits[done : done + len(ids)])
-            answers.append(_answered(one.request, lines, len(ids)))
-            done += len(ids)
+        for one, body in zip(together, bodies, strict=True):
+            lines = writer.lines([image.id for image in body], logits[done : done + len(body)])
+            answers.append(_answered(one.request, lines, len(body)))
+            done += len(body)
         return answers
 
     def _predict(self, model: Model, request: Request) -> Answer:
-        return self._answer_alone(model, _parsed(request), request)
-
-    def _answer_alone(self, model: Model, images: Sequence[RequestImage], request: Request) -> Answer:
+        images = _parsed(request)
         ids, contents = [image.id for image in images], [image.content for image in images]
         lines, done, writer = [], 0, self._writers[model.spec.name]
         try:
