@@ -143,7 +143,8 @@ class Answered:
             self._bound()
         if not right:
             entry = {"s3_uri": pair.s3_uri, "image_id": pair.image_id, "truth": pair.truth, "said": pair.said}
-            key = [-units, pair.s3_uri, pair.image_id, pair.truth, pair.said]
+            exact = [pair.confidence is None, -(pair.confidence or 0.0)]  # what rounds to the same is told apart
+            key = [-units, pair.s3_uri, pair.image_id, pair.truth, pair.said, *exact]
             self.mistakes.add(key, {**entry, "confidence": pair.confidence})
 
     def merge(self, other: "Answered") -> None:

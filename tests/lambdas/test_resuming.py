@@ -1,7 +1,6 @@
 """A run without a record: whether it is planned now, or why not."""
 
 import json
-import time
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from lambdas.budget import Budget
 from lambdas.plan_run import resuming
 from lambdas.states import Execution
 
-RUN, NOW = "event-20260721-101500-3f9a1c", time.time()
+RUN, NOW = "event-20260721-101500-3f9a1c", 1_784_628_900.0
 MACHINE = "arn:aws:states:eu-central-1:123456789012:execution:ics-prod"
 REQUEST = {"prefix": "s3://photos/incoming/"}
 
@@ -30,6 +29,7 @@ def resumed(monkeypatch: pytest.MonkeyPatch) -> Any:
     def resume(found: Execution | None, summary: dict[str, Any] | None, earlier: Execution | None = None) -> Any:
         known = {f"{MACHINE}:{RUN}": found, f"{MACHINE}:earlier": earlier}
         files = {"1": b'{"execution": "%b:earlier"}' % MACHINE.encode()} if earlier else {}
+        monkeypatch.setattr(resuming.time, "time", lambda: NOW)
         monkeypatch.setattr(resuming, "describe_execution", known.get)
         monkeypatch.setattr(resuming, "read_results", lambda _: json.dumps(summary).encode() if summary else None)
         monkeypatch.setattr(resuming, "read_working", lambda key: files.get(key.rpartition("/")[2][:1]))

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_recall_fscore_support
 
@@ -73,6 +73,11 @@ def test_any_split_and_any_order_are_the_same_bytes(pairs, chance: random.Random
 
 
 @given(MANY, MANY, MANY)
+@example(  # as sure, but for the rounding
+    [("v1", Pair("b", "a", None, "accepted", False, "s3://b/1"))],
+    [("v1", Pair("b", "a", 0.0, "accepted", False, "s3://b/1"))],
+    [("v1", Pair("b", "a", 1e-15, "accepted", False, "s3://b/1"))],
+)
 def test_the_laws_of_a_commutative_monoid(one, two, three):
     a, b, c = of_versions(one), of_versions(two), of_versions(three)
     assert content(merged(a, Counts())) == content(merged(Counts(), a)) == content(a)
