@@ -5,6 +5,7 @@ else knows.
 """
 
 import json
+import math
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -149,7 +150,7 @@ def _await_end(run: str, attempt: int, execution: str, last_write: float) -> Non
             if left > PATIENCE:
                 raise RunStillRunning(
                     f"execution {arn.rpartition(':')[2]!r} was stopped while it planned run {run!r}, and may go on "
-                    f"planning for {left / 60:.0f} minutes: resume then"
+                    f"planning for {math.ceil(left / 60)} minutes: resume then"
                 )
             time.sleep(max(0.0, left))
 

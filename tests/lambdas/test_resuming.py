@@ -74,8 +74,8 @@ def test_a_run_that_was_never_planned_is_planned_as_its_execution_asked_for(
         (execution(), {**UNPLANNED, "planned": 7}, None, "RunExpired", "3 days"),
         (execution("ABORTED", ago=3 * 24 * 3600), None, None, "RunExpired", "3 days"),
         (Execution("RUNNING", 0.0, json.dumps(REQUEST)), None, None, "RunStillRunning", "ics stop"),
-        (execution("ABORTED", ago=60), None, None, "RunStillRunning", "for 14 minutes"),
-        (execution(), UNPLANNED, execution("ABORTED", ago=300), "RunStillRunning", "for 10 minutes"),
+        (execution("ABORTED", ago=60), None, None, "RunStillRunning", "for 15 minutes"),
+        (execution(), UNPLANNED, execution("ABORTED", ago=300), "RunStillRunning", "for 11 minutes"),
     ],
 )
 def test_what_is_not_planned_now_says_why(
