@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Route, expect
 
-from cli import accuracy
+from cli import accuracy, runs
 from cli.demo import write_pictures
 from cli.deployment import Deployment
 from ics import paths
@@ -418,6 +418,23 @@ def test_a_run_is_followed_as_it_goes_on(
     expect(page.locator(".status")).to_have_text("succeeded")
 
 
+def test_of_a_run_that_was_stopped_the_page_says_how_it_is_finished(
+    person: Someone, aws: LocalAws, deployment: Deployment, put: Callable[[str, bytes], str], digits: list[bytes]
+) -> None:
+    run = runs.new_run("stopped")
+    prefix = put("seven.png", digits[7]).rpartition("/")[0]
+    set_faults(aws, "ics-local-digits", {"kind": "slow", "seconds": 4})
+    try:
+        runs.start(deployment, run, {"prefix": f"s3://{deployment.images_bucket}/{prefix}/"})
+        page = person("operator", f"runs/{run}").page
+        expect(page.get_by_role("region", name="Progress")).to_contain_text("1 image planned")
+        deployment.states.stop_execution(executionArn=runs.execution_arn(deployment, run))
+        expect(page.get_by_text("It ended before its results were counted.")).to_be_visible()
+        expect(page.get_by_text(f"ics resume {run}")).to_be_visible()
+    finally:
+        set_faults(aws, "ics-local-digits")
+
+
 class Desk:
     """The page's Review, as somebody at the keyboard sees it."""
 
@@ -526,6 +543,25 @@ def test_a_label_that_is_not_saved_is_said_and_its_picture_stands_next_again(
     desk.press("4")
     expect(page.get_by_role("alert")).to_have_count(0)
     assert [desk.truth(image) for image in (lost, seen)] == [["4"], ["5"]]
+
+
+def test_what_could_not_be_undone_is_said_and_can_be_undone_again(person: Someone, unsure: list[str]) -> None:
+    someone = person("reviewer", "review")
+    someone.refused.add(503)
+    desk, page = Desk(someone), someone.page
+    problem = {"type": "/docs#TableUnavailable", "title": "x", "status": 503, "detail": "the table does not answer"}
+    image = desk.press("4")
+    assert desk.truth(image) == ["4"]
+    page.route("**/label?*", lambda route: route.fulfill(status=503, json=problem), times=1)
+    page.keyboard.press("z")
+    expect(page.get_by_role("alert")).to_contain_text("It was not undone; Undo tries it again.")
+    expect(desk.standing).to_contain_text("1 picture labelled")  # as it is
+    assert desk.truth(image) == ["4"]
+    page.keyboard.press("z")
+    expect(page.get_by_role("alert")).to_have_count(0)
+    expect(desk.standing).to_contain_text("0 pictures labelled")
+    assert desk.at() == image
+    assert desk.truth(image) == []
 
 
 def test_a_picture_is_hidden_by_hand_and_released_again(

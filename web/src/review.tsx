@@ -51,8 +51,9 @@ function Queue({ model }: { model: string }) {
   );
 }
 
+/** The pictures with which this was done, and not undone. */
 function did(work: Work, what: Work["steps"][number]["did"]): number {
-  return work.steps.filter((one) => one.did === what).length;
+  return new Set(work.steps.filter((one) => one.did === what).map((one) => one.image)).size;
 }
 
 function Standing({ work, reviewing }: { work: Work; reviewing: Reviewing }) {

@@ -14,7 +14,7 @@ const KEPT = 200_000;
 
 export interface Step {
   image: string;
-  did: "labelled" | "skipped" | "hidden" | "released" | "undone";
+  did: "labelled" | "skipped" | "hidden" | "released";
 }
 
 export interface Work {
@@ -94,15 +94,15 @@ export function useReviewing(model: string, saved: (image: Image) => void): Revi
     return () => window.removeEventListener("beforeunload", stay);
   }, [saving]);
 
-  const save = (step: Step, means: string, send: () => Promise<Image>) => {
+  const save = (image: string, send: () => Promise<Image>, unsaved: (work: Work) => Work, means: string) => {
     setSaving((count) => count + 1);
     line.current = line.current.then(async () => {
       try {
         saved(await send());
-        setFailure((before) => (before?.image === step.image ? null : before));
+        setFailure((before) => (before?.image === image ? null : before));
       } catch (problem) {
-        if (now.current) change(without(now.current, step));
-        setFailure({ image: step.image, error: problem, means });
+        if (now.current) change(unsaved(now.current));
+        setFailure({ image, error: problem, means });
       }
       setSaving((count) => count - 1);
     });
@@ -117,7 +117,8 @@ export function useReviewing(model: string, saved: (image: Image) => void): Revi
     const step: Step = { image, did: "labelled" };
     change({ ...before, place: before.place + 1, steps: [...before.steps, step] });
     setTold(`${label}, said of ${nameOf(before, image)}`);
-    save(step, "Its label was not saved; it stands next again.", () => putLabel(image, model, label));
+    const means = "Its label was not saved; it stands next again.";
+    save(image, () => putLabel(image, model, label), (work) => without(work, step), means);
   };
   const hide = (image: string, hidden: boolean, because: string) => {
     const before = at(image);
@@ -125,7 +126,8 @@ export function useReviewing(model: string, saved: (image: Image) => void): Revi
     const step: Step = { image, did: hidden ? "hidden" : "released" };
     change({ ...before, steps: [...before.steps, step] });
     setTold(hidden ? "Hidden from all but reviewers" : "Released: everybody may see it");
-    save(step, hidden ? "It is not hidden." : "It is not released.", () => putQuarantine(image, hidden, because));
+    const means = hidden ? "It is not hidden." : "It is not released.";
+    save(image, () => putQuarantine(image, hidden, because), (work) => without(work, step), means);
   };
   const skip = (image: string) => {
     const before = at(image);
@@ -145,7 +147,8 @@ export function useReviewing(model: string, saved: (image: Image) => void): Revi
       did === "labelled"
         ? () => putLabel(image, model, null)
         : did !== "skipped" && (() => putQuarantine(image, did === "released", "undone by the same reviewer"));
-    if (send) save({ image, did: "undone" }, "It was not undone.", send);
+    const again = (work: Work) => ({ ...work, steps: work.steps.toSpliced(before.steps.length - 1, 0, last) });
+    if (send) save(image, send, again, "It was not undone; Undo tries it again.");
   };
   return { work, error, failure, told, saving: saving > 0, look, retry, say, hide, skip, undo };
 }

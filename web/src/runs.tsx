@@ -128,15 +128,24 @@ function OneRun({ run }: { run: string }) {
       </div>
       {error !== null && <Trouble error={error} retry={reload} />}
       {!value && !error && <Loading what="Asking how it stands" />}
-      {value && !summary && <Going value={value} />}
+      {value && !summary && (value.status === "RUNNING" ? <Going value={value} /> : <Uncounted value={value} />)}
       {value && summary && <Ended value={value} summary={summary} />}
     </article>
   );
 }
 
+function Uncounted({ value }: { value: RunDetail }) {
+  return (
+    <p>
+      It ended before {value.planned === null ? "it was planned" : "its results were counted"}. Its execution in Step
+      Functions says why. Within three days of its start, <code>ics resume {value.run}</code> finishes it;{" "}
+      <code>ics stop {value.run}</code> counts what is there.
+    </p>
+  );
+}
+
 function Going({ value }: { value: RunDetail }) {
-  const { progress, planned, status } = value;
-  if (status !== "RUNNING") return <p>It ended before it could be planned. Its execution in Step Functions says why.</p>;
+  const { progress, planned } = value;
   return (
     <section class="going" aria-label="Progress">
       <p class="figure">
