@@ -27,7 +27,7 @@ import orjson
 import pybase64
 
 from ics.errors import ImageError, InvalidBody
-from ics.wire import IMAGE_TYPES, JSON, JSON_LINES, MAX_LINES, RequestImage, parse_request
+from ics.wire import IMAGE_TYPES, JSON, JSON_LINES, RequestImage, parse_request
 from serving.http import CLIENT_CLOSED_REQUEST, Answer, Request, refused
 from serving.line import Line
 from serving.metrics import CONTENT_TYPE, NO_MODEL, Metrics
@@ -167,9 +167,11 @@ class App:
         return Answer(200, orjson.dumps({"status": "ready", "models": versions}, option=orjson.OPT_APPEND_NEWLINE))
 
     def _invoke(self, model: Model, request: Request) -> "Answer | asyncio.Future[Answer]":
-        seconds = _guess(request) * model.seconds + len(request.body) * DECODING
-        if seconds <= AT_ONCE:
-            return self._compute_soon(model, request, seconds)
+        seconds = len(request.body) * DECODING
+        if seconds <= AT_ONCE and model.spec.kind != "text":  # how long a line is read depends on what is on it
+            seconds += _images(request) * model.seconds
+            if seconds <= AT_ONCE:
+                return self._compute_soon(model, request, seconds)
         if len(self._line) >= self._max_waiting:
             raise InvalidBody(429, "TooManyRequests", f"{len(self._line)} bodies are waiting; try again later")
         return self._line.put(partial(self._guarded, request, partial(self._predict, model)))
@@ -246,12 +248,9 @@ def _is_image(request: Request) -> bool:
     return request.content_type.partition(";")[0].strip().lower() in IMAGE_TYPES
 
 
-def _guess(request: Request) -> int:
-    """How many images a request may hold, by the length of its first line; to count lines would take longer."""
-    if _is_image(request):
-        return 1
-    first = request.body.find(b"\n")
-    return min(MAX_LINES, 1 + len(request.body) // (first + 1)) if first >= 0 else 1
+def _images(request: Request) -> int:
+    """How many images a request may hold."""
+    return 1 if _is_image(request) else request.body.count(b"\n") + (not request.body.endswith(b"\n"))
 
 
 def _wanted(computed: Iterator[Logits], request: Request) -> Iterator[Logits]:

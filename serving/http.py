@@ -43,8 +43,11 @@ LINGER_SECONDS = 2
 WRITE_SECONDS = 30
 """How long a client may take to read what it was sent."""
 
+MAX_PIPELINED = 64
+"""Requests of a connection that wait behind the one that is answered; more are dropped, and the connection closed."""
+
 CLIENT_CLOSED_REQUEST = 499
-"""nginx's status, for the log and the metrics alone: the client went away before its answer."""
+"""nginx's status, for the log and the metrics alone: the connection broke off before the answer."""
 
 _NEVER = float("inf")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -65,8 +68,8 @@ class Answer(NamedTuple):
 class Request:
     """A request, whole unless `refusal` says why its body was not taken. `path` is without the query.
 
-    `started` is when its first byte came, by `time.monotonic`; `gone` becomes true when its client has closed the
-    connection.
+    `started` is when its first byte came, by `time.monotonic`; `gone` becomes true when its connection is no more. (A
+    client that only says that it sends no more may still listen.)
     """
 
     method: str
@@ -121,7 +124,8 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_answering", "_body", "_close", "_deaf", "_early", "_expects", "_fed", "_headers_done", "_listener",
-        "_parser", "_path", "_paused", "_refusal", "_size", "_started", "_type", "_waiting", "deadline", "transport",
+        "_parser", "_path", "_paused", "_refusal", "_size", "_spare", "_started", "_type", "_waiting", "deadline",
+        "transport",
     )  # fmt: skip
 
     transport: asyncio.Transport
@@ -135,6 +139,7 @@ class Connection(asyncio.Protocol):
         self._close = False  # once the request that is being read is whole
         self._deaf = False  # what comes is of no interest any more
         self.deadline = time.monotonic() + IDLE_SECONDS
+        self._spare = 0.0  # seconds by which the deadline may move, where the client has read all
         self._clear()
 
     def _clear(self) -> None:
@@ -271,7 +276,10 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """A request is whole."""
-        if not self._early:
+        if len(self._waiting) >= MAX_PIPELINED:  # they take memory, though they have no bodies
+            self._waiting[-1].keep_alive = False
+            self._listener.held -= self._size
+        elif not self._early:
             self._waiting.append(self._request(bytes(self._body)))
         self._size, self._body, self._started = 0, b"", 0.0
         if self._answering is None and not self._paused:
@@ -332,7 +340,8 @@ class Connection(asyncio.Protocol):
 
     def _rest(self) -> None:
         """The next move is the client's, and this is how long it may take."""
-        self.deadline = self._started + READ_SECONDS if self._started else time.monotonic() + IDLE_SECONDS
+        self.deadline = self._started + READ_SECONDS if self._started else time.monotonic() + WRITE_SECONDS
+        self._spare = 0.0 if self._started else IDLE_SECONDS - WRITE_SECONDS
 
     def _write(self, answer: Answer, *, last: bool, head_only: bool = False) -> None:
         last = last or self._listener.leaving
@@ -356,6 +365,8 @@ class Connection(asyncio.Protocol):
 
     def _end_with(self, error: InvalidBody) -> None:
         """Refuse what cannot be read on, and close: where the next request would begin nobody knows."""
+        if self.transport.is_closing():
+            return
         if self._answering or self._waiting or self._early:
             self._last_of_all()
             return
@@ -379,8 +390,10 @@ class Connection(asyncio.Protocol):
 
     def expire(self) -> None:
         """The client has taken too long: tell it, if it was about to say something, and close."""
-        if self._paused:
-            self.transport.abort()
+        if self._paused or self.transport.is_closing() or self.transport.get_write_buffer_size():
+            self.transport.abort()  # it does not read; to close would wait until it does
+        elif self._spare:
+            self.deadline, self._spare = self.deadline + self._spare, 0.0
         elif self._started and not self._early:
             self._end_with(InvalidBody(408, "TooSlow", f"the request did not come within {READ_SECONDS} s"))
         else:

@@ -56,9 +56,11 @@ class Line(Generic[Result]):
     def put(self, compute: Callable[[], Result]) -> "asyncio.Future[Result]":
         """Have this computed in its turn; it must not raise."""
         job = _Job(compute, asyncio.get_running_loop().create_future(), time.monotonic())
-        self._waiting.append(job)
-        self._gauge("waiting", len(self._waiting))
-        if len(self._waiting) == 1:  # for more, turns are being listened for
+        with self._mutex:
+            self._waiting.append(job)
+            waiting = len(self._waiting)
+            self._gauge("waiting", waiting)
+        if waiting == 1:  # for more, turns are being listened for
             self._next()
         return job.done
 

@@ -82,7 +82,7 @@ class Metrics:
             seconds.append(f'ics_request_seconds_sum{{model="{name}"}} {total[at + 2 + len(SECONDS)]:.6f}')
             seconds.append(f'ics_request_seconds_count{{model="{name}"}} {so_far:.0f}')
         lines = [
-            "# HELP ics_requests_total Requests that ended, by status; 499 where the client did not wait.",
+            "# HELP ics_requests_total Requests that ended, by status; 499 where the connection broke off.",
             "# TYPE ics_requests_total counter",
             *requests,
             "# HELP ics_images_total Images that were answered for.",

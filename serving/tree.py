@@ -69,6 +69,7 @@ class _Generation:
     folders: Sequence[Path]
     metrics: Metrics
     workers: dict[int, _Worker] = field(default_factory=dict)  # by slot
+    versions: dict[str, str] | None = None  # of each model, since it answers
     pause: float = 0.1
 
     def loaded(self) -> bool:
@@ -143,7 +144,7 @@ class Tree:
 
     def _begin(self) -> None:
         """Start workers for the artifacts that there are now."""
-        folders = self._folders()
+        folders = [folder.resolve() for folder in self._folders()]  # what a link leads to now, for replacements, too
         names = [read_spec(folder).name for folder in folders]
         for name in names:
             if names.count(name) > 1:
@@ -153,13 +154,18 @@ class Tree:
             self._start(self._next, slot)
 
     def _start(self, generation: _Generation, slot: int) -> None:
-        ours, theirs = socket.socketpair()
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's own threads would not come through a fork
         from serving.worker import work  # noqa: PLC0415  (once for all workers, and not where there will be none)
 
         place = min(set(range(self._turns.places)) - {worker.place for worker in self._known()})
         sys.stdout.flush()
-        pid = os.fork()
+        ours, theirs = socket.socketpair()
+        try:
+            pid = os.fork()
+        except OSError:
+            ours.close()
+            theirs.close()
+            raise
         if pid == 0:
             ours.close()
             self._become_worker(work, generation, theirs, slot, place)
@@ -174,9 +180,10 @@ class Tree:
         status = 1
         try:
             signal.set_wakeup_fd(-1)
-            for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
+            for number in (signal.SIGTERM, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            for number in (signal.SIGINT, signal.SIGHUP):  # a terminal's, and a group's: the parent gets them, too
+                signal.signal(number, signal.SIG_IGN)
             self._selector.close()
             for one in (self._woken, self._waker, *(worker.channel for worker in self._known())):
                 one.close()
@@ -208,6 +215,10 @@ class Tree:
             elif word == "left":
                 worker.left = True
         if self._current and self._current.workers.get(worker.slot) is worker and worker.loaded is not None:
+            if worker.loaded != self._current.versions:
+                worker.failure = "the artifacts are others than those that are served: put them back, or send SIGHUP"
+                _tell(worker, "stop")
+                return
             self._current.pause = 0.1
             _tell(worker, "go")
 
@@ -223,6 +234,7 @@ class Tree:
             return
         if not generation.loaded():
             return
+        generation.versions = next(iter(generation.workers.values())).loaded
         before, self._current, self._next = self._current, generation, None
         if before:
             self._due.clear()
@@ -230,9 +242,9 @@ class Tree:
             self._wait_until_left(list(before.workers.values()))
         for worker in generation.workers.values():
             _tell(worker, "go")
-        versions = next(iter(generation.workers.values())).loaded
         host, port = self._listener.getsockname()[:2]
-        log(event="swapped" if before else "ready", host=host, port=port, models=versions, workers=self._count)
+        event = "swapped" if before else "ready"
+        log(event=event, host=host, port=port, models=generation.versions, workers=self._count)
 
     def _drop(self) -> None:
         """Let the workers go that were to take over."""
@@ -288,8 +300,13 @@ class Tree:
         now = time.monotonic()
         for when, slot in [one for one in self._due if one[0] <= now]:
             self._due.remove((when, slot))
-            if self._current:
+            if self._current is None:
+                continue
+            try:
                 self._start(self._current, slot)
+            except OSError as error:  # no memory or no process to be had, now
+                log(event="worker-not-started", reason=str(error), again_in_s=SLOWEST_RESTART)
+                self._due.append((now + SLOWEST_RESTART, slot))
 
     def _stop(self) -> None:
         """Accept no more, let all that has begun end, and wait for it, though not for ever."""

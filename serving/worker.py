@@ -33,6 +33,9 @@ PATIENCE = 10
 LOOK_SECONDS = 0.002
 """The time between two such looks."""
 
+READ_LOOKS = 10
+"""How often the event loop goes round after `stop`, to read what had come by then."""
+
 
 def work(
     folders: Sequence[Path],
@@ -88,7 +91,7 @@ async def _serve(app: App, listener: socket.socket, channel: socket.socket, metr
     acceptor.start()
     ticking = loop.create_task(_tick(shared, metrics, slot))
     word = await told.get()
-    await acceptor.stop()
+    await acceptor.stop(last=word == "stop")
     _say(channel, "left", None) if word == "leave" else None
     shared.leave(idle=word == "stop")
     end = loop.time() + DRAIN_SECONDS if word == "stop" else float("inf")
@@ -124,13 +127,22 @@ class Acceptor:
         """Accept from now on."""
         self._loop.add_reader(self._listener, self._accept)
 
-    async def stop(self) -> None:
-        """Accept no more; return when all that were accepted are there."""
+    async def stop(self, *, last: bool) -> None:
+        """Accept no more; return when all that were accepted are there.
+
+        With `last`, nobody else will accept: who waits to be is, and what has been sent by now is read.
+        """
         self._loop.remove_reader(self._listener)
+        if last:
+            self._looks = PATIENCE + 1
+            self._accept()
+            self._loop.remove_reader(self._listener)
         if self._waiting:
             self._waiting.cancel()
         self._listener.close()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for _ in range(READ_LOOKS if last else 0):
+            await asyncio.sleep(LOOK_SECONDS)
 
     def _accept(self) -> None:
         """Accept all that waits, but no more than others have as long as they may come for it."""
@@ -181,7 +193,8 @@ def _hear(channel: socket.socket, told: "asyncio.Queue[str]") -> None:
         said = b""
     if not said:
         asyncio.get_running_loop().remove_reader(channel)
-    told.put_nowait(said.decode().split()[-1] if said else "stop")  # the last word counts
+    for word in said.decode().split() or ["stop"]:
+        told.put_nowait(word)
 
 
 async def _tick(shared: Listener, metrics: Metrics, slot: int) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import dataclasses
 import json
 import threading
 import time
@@ -143,6 +144,28 @@ def test_answers_are_the_same_at_once_in_a_turn_on_the_loop_and_in_a_thread(mode
         assert "ics_computing 0\n" in metrics
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize(("kind", "seconds"), [("classification", 0.001), ("text", 0.0)])
+def test_the_event_loop_computes_nothing_that_may_take_long(model: Model, kind: str, seconds: float) -> None:
+    """Many images behind a long first line, and lines of text, which take as long as what is on them."""
+
+    async def story() -> set[int]:
+        odd, threads = Odd(model, seconds), set()
+        odd.spec = dataclasses.replace(model.spec, kind="text") if kind == "text" else model.spec
+        odd.release.set()
+        computed = odd.computed
+
+        def watched(contents: Iterable[bytes]) -> Iterator[Logits]:
+            threads.add(threading.get_ident())
+            return computed(contents)
+
+        odd.computed = watched  # type: ignore[method-assign]
+        app, _ = make_app(odd)
+        await call(app, request(json_line("a" * 10_000, picture(1)) + json_line("b", picture(1)) * 30))
+        return threads
+
+    assert asyncio.run(story()).isdisjoint({threading.get_ident()})
 
 
 def test_a_fault_is_a_500_that_tells_the_log_and_not_the_client(odd: Odd) -> None:

@@ -322,19 +322,23 @@ def test_a_body_in_tiny_chunks_takes_no_more_memory_than_its_size() -> None:
 
 def test_who_is_slow_is_told_so_and_who_is_idle_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "READ_SECONDS", 0.2)
-    monkeypatch.setattr(http, "IDLE_SECONDS", 0.4)
+    monkeypatch.setattr(http, "WRITE_SECONDS", 0.1)
+    monkeypatch.setattr(http, "IDLE_SECONDS", 1.0)
 
     async def story(server: Server) -> None:
-        in_head, in_body, idle = [await connect(server) for _ in range(3)]
+        in_head, in_body, idle, rare = [await connect(server) for _ in range(4)]
+        await rare.ask(post(b"1"))
         in_head.writer.write(b"POST /x HTTP/1.1\r\nhost")
         in_body.writer.write(post(b"12345")[:-1])
         for client in (in_head, in_body):
             assert error(await client.answer()) == (408, "TooSlow")
             assert await client.closed()
+        await asyncio.sleep(0.3)
+        assert (await rare.ask(post(b"2")))[0] == 200  # it has read its answer, so it need not hurry
         assert await idle.closed()
         patient = await connect(server)  # longer than all of these, and yet in time
         patient.writer.write(post(b"1", "/slow"))
-        await asyncio.sleep(0.6)
+        await asyncio.sleep(1.2)
         server.release.set()
         assert (await patient.answer())[0] == 200
 
@@ -358,6 +362,60 @@ def test_a_client_that_does_not_read_holds_no_memory_and_is_closed(monkeypatch: 
         while server.listener.connections:
             await asyncio.sleep(0.02)
         sock.close()
+
+    run(story)
+
+
+@pytest.mark.parametrize("leaving", [False, True])
+def test_a_client_that_does_not_read_the_rest_is_closed_too(monkeypatch: pytest.MonkeyPatch, leaving: bool) -> None:
+    """The transport is only heard of beyond its high-water mark, and to close it waits until all is read."""
+    monkeypatch.setattr(http, "WRITE_SECONDS", 0.3)
+    monkeypatch.setattr(http, "IDLE_SECONDS", 0.5)
+
+    async def story(server: Server) -> None:
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect(("127.0.0.1", server.port))
+            while not server.listener.connections:
+                await asyncio.sleep(0.01)
+            (connection,) = server.listener.connections
+            connection.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            client.sendall(post(bytes(50_000)))
+            while not server.ended:
+                await asyncio.sleep(0.01)
+            assert 0 < connection.transport.get_write_buffer_size() < 60_000
+            if leaving:
+                server.listener.leave(idle=True)
+            async with asyncio.timeout(5):
+                while server.listener.connections:
+                    await asyncio.sleep(0.02)
+
+    run(story)
+
+
+def test_requests_ahead_of_their_answers_are_bounded() -> None:
+    async def story(server: Server) -> None:
+        client = await connect(server)
+        client.writer.write(post(b"1", "/slow") + b"GET /x HTTP/1.1\r\n\r\n" * 5000)
+        await asyncio.sleep(0.1)
+        (connection,) = server.listener.connections
+        assert len(connection._waiting) == http.MAX_PIPELINED
+        server.release.set()
+        for _ in range(1 + http.MAX_PIPELINED):
+            status, headers, _ = await client.answer()
+            assert status == 200
+        assert headers[b"connection"] == b"close"
+        assert await client.closed()
+
+    run(story)
+
+
+def test_what_comes_after_the_last_request_is_no_request() -> None:
+    async def story(server: Server) -> None:
+        client = await connect(server)
+        assert (await client.ask(b"GET /x HTTP/1.1\r\nconnection: close\r\n\r\nmore of it"))[0] == 200
+        assert await client.closed()
+        assert [status for _, status in server.ended] == [200]
 
     run(story)
 

@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 
 from serving.line import LEEWAY
+from serving.metrics import Metrics
+from serving.tree import Tree, _Generation
 from tests.artifacts import picture, write_artifact
 from tests.serving.running_server import Server, json_line, start_server
 
@@ -167,6 +169,67 @@ def test_what_cannot_be_served_does_not_take_over(server: Server, folder: Path) 
         time.sleep(0.01)
     eventually(lambda: version(server) == new)
     eventually(lambda: len(server.workers()) == 2)
+
+
+def test_a_worker_is_replaced_by_one_with_the_same_artifacts_or_by_none(server: Server, folder: Path) -> None:
+    old = version(server)
+    write_model(folder, 50)  # and nobody has said that it is to be served
+    lost, *others = server.workers()
+    os.kill(lost, signal.SIGKILL)
+    assert "are others than those that are served" in server.wait_for("worker-ended", 2)["reason"]
+    assert {version(server) for _ in range(20)} == {old}
+    assert set(others) <= set(server.workers())
+    assert write_model(folder, 100) == old
+    for pid in others:
+        os.kill(pid, signal.SIGKILL)
+    assert version(server) == old  # of workers who all are new
+    new = write_model(folder, 50)
+    server.process.send_signal(signal.SIGHUP)
+    assert server.wait_for("swapped")["models"] == {"digits": new}
+
+
+def test_a_link_that_leads_elsewhere_changes_nothing_until_it_is_said(tmp_path: Path) -> None:
+    link, old, new = tmp_path / "model", tmp_path / "old", tmp_path / "new"
+    before, after = write_model(old, 100), write_model(new, 50)
+    link.symlink_to(old)
+    server = start_server([link])
+    link.unlink()
+    link.symlink_to(new)
+    workers = server.workers()
+    for pid in workers:
+        os.kill(pid, signal.SIGKILL)
+    eventually(lambda: len(server.workers()) == 2 and not set(workers) & set(server.workers()))
+    assert {version(server) for _ in range(20)} == {before}
+    server.process.send_signal(signal.SIGHUP)
+    server.wait_for("swapped")
+    assert version(server) == after
+    server.stop()
+
+
+def test_what_is_meant_for_the_parent_does_not_end_workers(server: Server) -> None:
+    version(server)
+    before = server.workers()
+    for pid in before:
+        os.kill(pid, signal.SIGHUP)
+        os.kill(pid, signal.SIGINT)
+    version(server)
+    time.sleep(0.2)
+    assert server.workers() == before
+
+
+def test_where_no_process_can_be_had_the_parent_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as listener:
+        tree = Tree(list, listener, 1, 1)
+        tree._current = _Generation([], Metrics([], 1))
+        tree._due = [(0.0, 0)]
+        monkeypatch.setattr(os, "fork", lambda: os.open("/proc/self/none", os.O_RDONLY))  # raises OSError
+        before = list(Path("/proc/self/fd").iterdir())
+        tree._refill()
+        assert [slot for _, slot in tree._due] == [0]
+        assert tree._current.workers == {}
+        assert list(Path("/proc/self/fd").iterdir()) == before
+        for one in (tree._woken, tree._waker):
+            one.close()
 
 
 def test_a_worker_that_dies_while_it_loads_does_not_take_over(server: Server, folder: Path) -> None:

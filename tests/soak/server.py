@@ -24,7 +24,8 @@ from urllib.parse import quote
 
 from PIL import Image
 
-from ics.wire import request_line
+from ics.errors import InvalidBody
+from ics.wire import parse_request, request_line
 from tests.artifacts import write_artifact, writing
 from tests.odd_images import encoded
 from tests.soak import corpus
@@ -33,8 +34,8 @@ from tests.soak.__main__ import mutated
 MAX_GROWTH_MIB = 48
 """How much the processes' memory may grow after the first tenth: caches and arenas fill, nothing else may."""
 
-TOGETHER = 16
-"""Requests that are sent on a connection before their answers are read."""
+TOGETHER = 64
+"""Requests that are sent before answers are read, shared out among the connections."""
 
 WILD = 0.02
 """The share of requests that are mutated as a whole."""
@@ -98,9 +99,18 @@ def start(folder: Path) -> tuple[Tree, list[bytes]]:
     return tree, bodies
 
 
-def framed(bodies: Sequence[bytes], chance: random.Random) -> bytes:
-    """A request whose frame is right, whatever is in it."""
+@dataclass(frozen=True)
+class Asked:
+    """A request as it is sent, and the ids of the images in its body, none where that is nothing to answer for."""
+
+    stream: bytes
+    ids: list[str]
+
+
+def framed(bodies: Sequence[bytes], chance: random.Random) -> Asked:
+    """A request whose frame is right, whatever is in it; no other has its ids."""
     body = mutated(bodies, chance) if chance.random() < 0.9 else chance.choice(bodies)
+    body = body.replace(b'{"id":"', b'{"id":"%x.' % chance.getrandbits(60))
     kind = KINDS[0] if body[:1] in b'{["' else chance.choice(KINDS)
     path = chance.choice(PATHS) if chance.random() < 0.95 else "/" + "".join(chance.choices("ab/%20?é\"'{}", k=9))
     if chance.random() < 0.03:
@@ -111,8 +121,13 @@ def framed(bodies: Sequence[bytes], chance: random.Random) -> bytes:
         cuts = sorted(chance.randrange(len(body) + 1) for _ in range(3))
         parts = [part for part in (body[: cuts[0]], body[cuts[0] : cuts[1]], body[cuts[1] :]) if part]
         chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
-        return f"{head}transfer-encoding: chunked\r\n\r\n".encode("latin-1") + chunks + b"0\r\n\r\n"
-    return f"{head}content-length: {len(body)}\r\n\r\n".encode("latin-1") + body
+        stream = f"{head}transfer-encoding: chunked\r\n\r\n".encode("latin-1") + chunks + b"0\r\n\r\n"
+    else:
+        stream = f"{head}content-length: {len(body)}\r\n\r\n".encode("latin-1") + body
+    try:
+        return Asked(stream, [image.id for image in parse_request(body, kind)])
+    except InvalidBody:
+        return Asked(stream, [])
 
 
 def answers(connection: socket.socket, count: int | None) -> Iterator[Answer]:
@@ -138,13 +153,16 @@ def answers(connection: socket.socket, count: int | None) -> Iterator[Answer]:
             return
         else:
             raise ValueError(f"the connection ended after {bytes(held[:200])!r}")
+    if held:
+        raise ValueError(f"more came than was asked for: {bytes(held[:200])!r}")
 
 
-def checked(status: int, content: bytes) -> str:
-    """What the answer was, in a word; raises ValueError where it is none that a client may get."""
+def checked(status: int, content: bytes, ids: Sequence[str] | None = None) -> str:
+    """What the answer was, in a word; raises ValueError where it is none that a client may get, to these ids."""
     if status == 200:
-        for line in content.splitlines():
-            json.loads(line)
+        found = [json.loads(line).get("id") for line in content.splitlines()]
+        if ids is not None and found != list(ids):
+            raise ValueError(f"the answer to {list(ids)} is for {found}")
         return "200"
     if status >= 500 or not content:
         raise ValueError(f"status {status}: {content[:300]!r}")
@@ -161,18 +179,21 @@ class Client:
         self._faults = faults
         self._connections = [tree.connect() for _ in range(4)]
 
-    def send(self, requests: list[bytes], number: int) -> None:
-        """Well framed requests, one after the other on a connection that goes on."""
-        place = number // TOGETHER % len(self._connections)
-        stream = b"".join(requests)
-        try:
-            self._connections[place].sendall(stream)
-            for answer in answers(self._connections[place], len(requests)):
-                self.outcomes[checked(*answer)] += 1
-        except (ValueError, OSError) as error:
-            self._fault(stream, number, error)
-            self._connections[place].close()
-            self._connections[place] = self._tree.connect()
+    def send(self, requests: list[Asked], number: int) -> None:
+        """Well framed requests, shared out among the connections, which go on: all are sent before answers are read."""
+        count = len(self._connections)
+        shares = [requests[place::count] for place in range(count)]
+        for connection, share in zip(self._connections, shares, strict=True):
+            connection.sendall(b"".join(one.stream for one in share))
+        for place, share in enumerate(shares):
+            try:
+                found = answers(self._connections[place], len(share))
+                for one, (status, content) in zip(share, found, strict=True):
+                    self.outcomes[checked(status, content, one.ids)] += 1
+            except (ValueError, OSError) as error:
+                self._fault(b"".join(one.stream for one in share), number, error)
+                self._connections[place].close()
+                self._connections[place] = self._tree.connect()
 
     def send_wild(self, stream: bytes, number: int) -> None:
         """Anything, on a connection of its own."""
@@ -210,7 +231,7 @@ def soak(count: int, seed: int, faults: Path) -> int:
             chance = random.Random(f"{seed}/{sent}")
             batch = [framed(bodies, chance) for _ in range(min(TOGETHER, count - sent))]
             if chance.random() < WILD * TOGETHER:
-                client.send_wild(mutated(batch, chance), sent)
+                client.send_wild(mutated([one.stream for one in batch], chance), sent)
                 batch = batch[1:]
                 sent += 1
             client.send(batch, sent)
