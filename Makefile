@@ -8,7 +8,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/node_modules/.bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit e2e browser pictures soak bench up down synth deploy lock format clean
+.PHONY: help demo test lint types unit e2e browser pictures soak bench up down synth bootstrap deploy destroy lock format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,12 @@ down: .venv/installed ## Stop the local AWS and all it started
 
 synth: .venv/installed node_modules/installed ## Synthesize the templates of ENV (needs no AWS, no Docker)
 	cdk synth --quiet -c env=$(ENV) --output cdk.out.$(ENV)
+
+bootstrap: .venv/installed node_modules/installed ## Prepare the account and region of ENV for the CDK, once
+	cdk bootstrap -c env=$(ENV)
+
+destroy: .venv/installed node_modules/installed ## Remove ENV from AWS; empty its buckets before
+	cdk destroy --all -c env=$(ENV)
 
 deploy: .venv/installed node_modules/installed ## Deploy ENV to AWS with your credentials (needs Docker for the serving image)
 	cdk deploy --all -c env=$(ENV) --output cdk.out.$(ENV)
