@@ -79,6 +79,9 @@ LENGTH_SHARES = (0.1, 0.55, 0.27, 0.08)
 POOL = 8
 """So many batches are drawn at once, and parted by width, so that little of a batch is padding."""
 
+TEST_LINES = 400
+"""So many lines of each kind are made to measure on."""
+
 
 @dataclass(frozen=True)
 class Lines:
@@ -215,7 +218,7 @@ def _fonts(recipe: Recipe, path: Path, words: Sequence[str], kept: Sequence[str]
         tests={
             f"fonts never seen ({', '.join(options['test_fonts'])})": (
                 font_lines(among(options["test_fonts"]), kept, charset),
-                400,
+                TEST_LINES,
             )
         },
         own=bool(own),
@@ -248,7 +251,7 @@ def _tracks(
         learned=[(0.28, collage_lines(letters, words, charset)), (0.02, word_lines(whole))],
         held=[collage_lines(held_letters, kept, charset), word_lines(held_whole)],
         tests={
-            "collages of letters of writers never seen": (collage_lines(test_letters, kept, charset), 400),
+            "collages of letters of writers never seen": (collage_lines(test_letters, kept, charset), TEST_LINES),
             "words of writers never seen (9 different words)": (word_lines(test_whole), 100),
         },
         skipped=tuple(skipped),
@@ -265,7 +268,7 @@ def _boxed(recipe: Recipe, path: Path, words: Sequence[str], kept: Sequence[str]
         boxed_lines(parts[part], among, charset)
         for part, among in (("train", words), ("validation", kept), ("test", kept))
     )
-    yield _Source([(0.22, train)], [validation], {"collages of CMNIST test letters": (test, 400)})
+    yield _Source([(0.22, train)], [validation], {"collages of CMNIST test letters": (test, TEST_LINES)})
 
 
 def _transcribed(

@@ -122,6 +122,7 @@ def test_transcribed_lines_are_learned_and_tested_beside_drawn_ones(kaggle):
 
 def test_a_recipe_becomes_an_artifact_that_reads(kaggle, tmp_path, monkeypatch):
     monkeypatch.setattr("training.command.load_recipe", lambda _name: RECIPE)
+    monkeypatch.setattr(text, "TEST_LINES", 40)  # a net that has learned nothing yet takes long to read each
     out = tmp_path / "artifact"
     command = ["cyrillic-text", "--data", str(kaggle), "--out", str(out), "--threads", "1"]
     assert main([*command, "--checkpoint", str(tmp_path / "c.pt")]) == 0
