@@ -28,7 +28,7 @@ def finish(deployment: Deployment, run: str, json_: bool) -> int:
             return _nothing_left(deployment, resumed, json_)
         if json_:
             print_json({"run": run, "status": execution["status"], **dict.fromkeys(runs.COUNTS, 0), "seconds": 0.0})
-        no_summary(execution)
+        no_summary(deployment, execution)
         return 1
     if json_:
         print_json({name: summary[name] for name in ("run", "status", *runs.COUNTS, "seconds")})
@@ -102,17 +102,19 @@ def sent(deployment: Deployment, run: str | None = None) -> list[dict[str, Any]]
     ]
 
 
-def no_summary(execution: dict[str, Any]) -> None:
-    """Say why a run has no summary."""
+def no_summary(deployment: Deployment, execution: dict[str, Any]) -> None:
+    """Say why a run has no summary, and what to do."""
+    which = f"{execution['name']}{env_option(deployment.name)}"
     if execution["status"] == "RUNNING":
         show.problem(f"Run {execution['name']} is still running; it has no results yet.")
     elif execution["status"] == "ABORTED":
         show.problem(
             f"Run {execution['name']} was stopped without a summary. "
-            f"Account for its images with: {show.COMMAND} stop {execution['name']}"
+            f"Account for its images with: {show.COMMAND} stop {which}"
         )
     else:
         show.problem(
             f"Run {execution['name']} {execution['status']} without a summary: "
-            f"{execution.get('error', 'no error given')}: {execution.get('cause', '')}"
+            f"{execution.get('error', 'no error given')}: {execution.get('cause', '')}\n"
+            f"Finish it with: {show.COMMAND} resume {which}"
         )

@@ -56,7 +56,7 @@ def results(
     execution = all_runs.describe(deployment, run)
     summary = all_runs.summary(deployment, run)
     if summary is None:
-        no_summary(execution)
+        no_summary(deployment, execution)
         raise typer.Exit(2 if execution["status"] == "RUNNING" else 1)
     if boxes is not None:
         _draw_boxes(deployment, all_runs.rows(deployment, summary), boxes)

@@ -1,11 +1,13 @@
 """Resume a run that has ended: start an execution that finishes it, named after the run."""
 
+import itertools
 from dataclasses import dataclass
 
 from botocore.exceptions import ClientError
 
-from cli import runs
-from cli.deployment import LOCAL, Deployment
+from cli import runs, show
+from cli.deployment import Deployment
+from cli.options import env_option
 from ics.request import MAX_RUN_NAME
 
 
@@ -33,23 +35,31 @@ def resume(deployment: Deployment, name: str) -> Resumed:
     run = runs.resumed_by(execution) or name
     if run != name:
         _see_that_it_has_ended(deployment, run, runs.describe(deployment, run)["status"])
-    number = 1
-    while True:
+    for number in itertools.count(1):
         end = f"-resume-{number}"
         resuming = run[: MAX_RUN_NAME - len(end)] + end
+        try:
+            earlier = runs.describe(deployment, resuming)  # to start one that runs already is no error to AWS
+        except runs.RunNotFound:
+            pass
+        else:
+            if runs.resumed_by(earlier) == run:  # else it is another's, whose long name begins alike
+                _see_that_it_has_ended(deployment, resuming, earlier["status"])
+            continue
         try:
             runs.start(deployment, resuming, {"resume": run})
         except ClientError as error:
             if error.response["Error"]["Code"] != "ExecutionAlreadyExists":
                 raise
-            earlier = runs.describe(deployment, resuming)
-            _see_that_it_has_ended(deployment, resuming, earlier["status"])
-            number += 1
         else:
             return Resumed(run, resuming)
+    raise AssertionError("a number is free")
 
 
 def _see_that_it_has_ended(deployment: Deployment, name: str, status: str) -> None:
     if status == "RUNNING":
-        which = name if deployment.name == LOCAL else f"{name} --env {deployment.name}"
-        raise NotResumable(f"{name} is still running. Follow it: ics watch {which}. Or stop it first: ics stop {which}")
+        which = f"{name}{env_option(deployment.name)}"
+        raise NotResumable(
+            f"{name} is still running. Follow it: {show.COMMAND} watch {which}. "
+            f"Or stop it first: {show.COMMAND} stop {which}"
+        )

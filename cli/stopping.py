@@ -10,16 +10,19 @@ lambda:InvokeFunction on the functions SummarizeRun and MakeContactSheet, sns:Pu
 kms:Decrypt for the topic.
 """
 
+import itertools
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from cli import runs
 from cli.deployment import Deployment
+from ics import paths
 
 ERROR = "RunStopped"
 CAUSE = "stopped by hand; images of batches that had not finished are failed as BatchLost"
@@ -29,7 +32,11 @@ WRITERS = ("filter-low-confidence", "record-failure")
 
 
 class NotSummarized(Exception):
-    """The run is stopped, but its summary could not be made; the message says why."""
+    """The run is stopped, but its summary could not be made, or nobody be told; the message says why."""
+
+
+Entered = Sequence[tuple[str, dict[str, Any]]]
+"""The states that an execution has entered, in order, and the input of each."""
 
 
 def stop(deployment: Deployment, run: str, every: float) -> bool:
@@ -37,7 +44,7 @@ def stop(deployment: Deployment, run: str, every: float) -> bool:
 
     Args:
         deployment: where the run is.
-        run: its name.
+        run: its name; where it was resumed, its resume is meant, too.
         every: seconds between two looks at the Map run.
 
     Returns:
@@ -45,21 +52,48 @@ def stop(deployment: Deployment, run: str, every: float) -> bool:
 
     Raises:
         RunNotFound: there is no such run.
-        NotSummarized: SummarizeRun failed.
+        NotSummarized: SummarizeRun failed, or the digest could not be published.
     """
-    execution = runs.describe(deployment, run)
+    execution = _latest(deployment, run)
+    run = execution["name"]
     if execution["status"] == "RUNNING":
         images = runs.map_run(deployment, run)
         if images is not None and images["status"] != "RUNNING":
             return False
+        if any(name == "SummarizeRun" for name, _ in _entered(deployment, run)):  # there were no images
+            return False
         execution = _stop_execution(deployment, run)
-    if execution["status"] != "ABORTED" or _is_told(deployment, run):
+    entered = _entered(deployment, run)
+    # PlanRun's output; without it the run was not planned.
+    planned = next((given for name, given in entered if name == "WhatIsLeft"), {})
+    if execution["status"] != "ABORTED" or _is_told(deployment, run, planned, entered):
         return False
     _await_writers(deployment, run, every)
-    answer = _summarize(deployment, execution)
-    _make_sheet(deployment, answer["summary"]["run"])
-    _tell(deployment, run, answer["alert"])
+    answer = _summarize(deployment, execution, planned)
+    with suppress(BotoCoreError, ClientError):  # a run does without its sheet rather than not be told
+        _make_sheet(deployment, answer["summary"]["run"])
+    try:
+        _tell(deployment, run, answer["alert"])
+    except (BotoCoreError, ClientError) as error:
+        raise NotSummarized(
+            f"Run {run} is stopped and summarized, but nobody could be told: {error}. See ics results {run}"
+        ) from error
     return True
+
+
+def _latest(deployment: Deployment, run: str) -> dict[str, Any]:
+    """The execution of a run, or of its latest resume that runs or was aborted: PlanRun writes down which there are."""
+    found = [runs.describe(deployment, run)]
+    for attempt in itertools.count(1):
+        try:
+            key = paths.claim(run, attempt)
+            claim = deployment.s3.get_object(Bucket=deployment.working_bucket, Key=key)["Body"].read()
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "NoSuchKey":
+                raise
+            break
+        found.append(runs.describe(deployment, json.loads(claim)["execution"].rpartition(":")[2]))
+    return next((one for one in reversed(found) if one["status"] in ("RUNNING", "ABORTED")), found[0])
 
 
 def _stop_execution(deployment: Deployment, run: str) -> dict[str, Any]:
@@ -74,13 +108,12 @@ def _stop_execution(deployment: Deployment, run: str) -> dict[str, Any]:
     return runs.describe(deployment, run)
 
 
-def _is_told(deployment: Deployment, run: str) -> bool:
-    """Whether the state machine has come to telling people, or an earlier stop has."""
+def _is_told(deployment: Deployment, run: str, planned: Mapping[str, Any], entered: Entered) -> bool:
+    """Whether the state machine has come to telling people, or an earlier stop has, or a later attempt."""
     found = runs.summary(deployment, run)
-    entered = {name for name, _ in _entered(deployment, run)}
-    return (found is not None and found["error"] == ERROR) or not entered.isdisjoint(
-        ("NotifyOps", "NotifySummaryFailed")
-    )
+    if found is not None and (found["error"] == ERROR or found["attempt"] > planned.get("attempt", 0)):
+        return True
+    return any(name in ("NotifyOps", "NotifySummaryFailed") for name, _ in entered)
 
 
 def _await_writers(deployment: Deployment, run: str, every: float) -> None:
@@ -93,11 +126,9 @@ def _await_writers(deployment: Deployment, run: str, every: float) -> None:
     time.sleep(max(deployment.functions.get_function_configuration(FunctionName=name)["Timeout"] for name in names))
 
 
-def _summarize(deployment: Deployment, execution: Mapping[str, Any]) -> dict[str, Any]:
+def _summarize(deployment: Deployment, execution: Mapping[str, Any], planned: Mapping[str, Any]) -> dict[str, Any]:
     """Invoke SummarizeRun on what the state machine would give it where its Map failed with `RunStopped`."""
     run = execution["name"]
-    # The Map's input is PlanRun's output; without it the run was not planned.
-    planned = next((given for name, given in _entered(deployment, run) if name == "ProcessImages"), {})
     started = execution["startDate"].astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     event = {
         "run": run,
@@ -117,7 +148,7 @@ def _summarize(deployment: Deployment, execution: Mapping[str, Any]) -> dict[str
 
 
 def _make_sheet(deployment: Deployment, run: str) -> None:
-    """Have the contact sheet made that the digest links; a run does without it rather than not be told."""
+    """Have the contact sheet made that the digest links."""
     deployment.functions.invoke(
         FunctionName=f"ics-{deployment.name}-make-contact-sheet", Payload=json.dumps({"run": run}).encode()
     )
@@ -138,8 +169,7 @@ def _tell(deployment: Deployment, run: str, alert: Mapping[str, Any]) -> None:
     )
 
 
-def _entered(deployment: Deployment, run: str) -> list[tuple[str, dict[str, Any]]]:
-    """The states that the execution entered, and the input of each."""
+def _entered(deployment: Deployment, run: str) -> Entered:
     pages = deployment.states.get_paginator("get_execution_history").paginate(
         executionArn=runs.execution_arn(deployment, run), includeExecutionData=True
     )

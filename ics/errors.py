@@ -69,6 +69,7 @@ IcsError
 ├── InvalidPrices           a price list lacks a price, or has one that is none
 ├── InvalidDefinition       a state machine's definition is not one whose cost `ics plan` can predict
 ├── CountsMissing           a shard or a partition of an evaluation was not counted
+├── RunResumed              a run was resumed before it was summarized: the resume's summary counts
 └── NotReconciled           planned differs from accepted + uncertain + flagged + failed
 """
 
@@ -395,6 +396,10 @@ class InvalidDefinition(IcsError):
 
 class CountsMissing(IcsError):
     """A shard or a partition of an evaluation was not counted: figures of the others would be wrong."""
+
+
+class RunResumed(IcsError):
+    """The run was resumed meanwhile, and summarized: an earlier attempt's summary would no longer be true."""
 
 
 class NotReconciled(IcsError):

@@ -237,6 +237,15 @@ def read_working(key: str) -> bytes | None:
         return None
 
 
+def is_working(key: str) -> bool:
+    """Whether the working bucket has this file of the run."""
+    try:
+        obstore.head(store(settings().working_bucket), key)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def read_results(key: str) -> bytes | None:
     """An object of the results bucket, or None where there is none."""
     try:
@@ -263,22 +272,30 @@ def write_lines(key: str, lines: Iterable[bytes]) -> None:
         file.write(bytes(held))
 
 
-def write_results(key: str, content: bytes) -> None:
-    """Write to the results bucket: the record."""
-    obstore.put(store(settings().results_bucket), key, content, use_multipart=False)
+def write_results(key: str, content: bytes, *, over: bool = True) -> None:
+    """Write to the results bucket: the record.
+
+    Raises:
+        AlreadyExistsError: there is such an object, and what is there is not to be written `over`.
+    """
+    bucket = store(settings().results_bucket)
+    obstore.put(bucket, key, content, mode="overwrite" if over else "create", use_multipart=False)
 
 
-def write_rows(batch: Batch, rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
+def write_rows(batch: Batch, rows: Iterable[dict[str, Any]], *, over: bool = True) -> dict[str, Any]:
     """Write a batch's rows, then its receipt, and return the receipt.
 
     In this order: the receipt makes the batch count, so it is never there without its rows. A batch that is done again
     overwrites both.
+
+    Raises:
+        AlreadyExistsError: it has rows, and they are not to be written `over`.
     """
     rows = list(rows)
     for row in rows:
         if row["decision"] == "failed":
             log("image failed", "WARNING", **{name: row[name] for name in ("run", "batch", "image_id", "reason")})
-    write_results(paths.rows(batch), b"".join(map(dump_line, rows)))
+    write_results(paths.rows(batch), b"".join(map(dump_line, rows)), over=over)
     return write_receipt(batch, rows)
 
 

@@ -21,11 +21,15 @@ _AGAIN = ("ThrottlingException", "ServiceUnavailable", "InternalServerError")
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """How an execution stands. `ended` is Unix time in seconds, 0 where it has not ended; `input` is JSON."""
+    """How an execution stands. `ended` is Unix time in seconds, 0 where it has not ended; `input` is JSON.
+
+    `error` is what it ended with, empty where that is nothing.
+    """
 
     status: str
     ended: float
     input: str
+    error: str = ""
 
 
 def describe_execution(arn: str) -> Execution | None:
@@ -39,7 +43,7 @@ def describe_execution(arn: str) -> Execution | None:
     try:
         answer = aws_http.request(
             "POST",
-            f"{aws_http.service_url('states', 'states')}/",
+            f"{aws_http.service_url('sfn', 'states')}/",
             service="states",
             headers={
                 "Content-Type": "application/x-amz-json-1.0",
@@ -54,7 +58,9 @@ def describe_execution(arn: str) -> Execution | None:
     if answer.status != 200:
         raise OSError(f"DescribeExecution of {arn} answered HTTP {answer.status}")
     found = json.loads(answer.body)
-    return Execution(found["status"], float(found.get("stopDate") or 0), found.get("input") or "null")
+    return Execution(
+        found["status"], float(found.get("stopDate") or 0), found.get("input") or "null", found.get("error") or ""
+    )
 
 
 def execution_arn(state_machine: str, run: str) -> str:

@@ -1,14 +1,16 @@
 """SummarizeRun: reduce the receipts, account for lost batches, prove the sums, write the summary and the alert."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from ics import digest, paths
 from ics.contracts import dump_line
+from ics.errors import RunResumed
 from ics.records import Reduction, reduce_receipts
 from ics.summary import summary_of
 from lambdas.runtime import now, settings
-from lambdas.s3 import write_results, write_working
+from lambdas.s3 import read_results, write_results, write_working
 from lambdas.summarize_run.metrics import count_run
 from lambdas.summarize_run.receipts import all_receipts
 
@@ -21,8 +23,12 @@ def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
 
     Raises:
         NotReconciled: the receipts do not add up to what was planned; the run must not be called done.
+        RunResumed: a later attempt has summarized the run.
     """
     config, state = settings(), event["state"]
+    there = json.loads(read_results(paths.summary(state.get("run", event["run"]))) or b"{}")
+    if there.get("attempt", 0) > state.get("attempt", 0):
+        raise RunResumed(f"run {there['run']!r} was resumed and summarized: ics results {there['run']}")
     reduction = reduce_receipts(all_receipts(state)) if "planned" in state else Reduction()
     places = {"results_bucket": config.results_bucket, "environment": config.environment}
     summary = summary_of(event, reduction, finished=now(), **places)

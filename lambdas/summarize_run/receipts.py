@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
+from obstore.exceptions import AlreadyExistsError
+
 from ics import paths
 from ics.batches import planned_batches
 from ics.contracts import Batch
@@ -54,4 +56,7 @@ def _made_up(state: Mapping[str, Any], number: int) -> Mapping[str, Any]:
         log("receipt made up", "WARNING", run=batch.run, batch=number)
         return write_receipt(batch, rows)
     log("batch lost", "ERROR", run=batch.run, batch=number)
-    return write_rows(batch, failed_rows(refs, b"", batch, "BatchLost", now(), rows))
+    try:
+        return write_rows(batch, failed_rows(refs, b"", batch, "BatchLost", now(), rows), over=bool(rows))
+    except AlreadyExistsError:  # a resume has come to it meanwhile, and paid for it
+        return _made_up(state, number)

@@ -246,6 +246,38 @@ def test_a_run_that_is_stopped_midway_adds_up_tells_once_and_leaves_nothing_runn
     assert len(published(aws, f"digest/{run}")) == 1
     assert runs.summary(deployment, run) == summary
 
+    # Whoever stops the run while a resume of it works means the resume.
+    set_faults(aws, "ics-local-digits", {"kind": "slow", "seconds": 8, "times": 1000})
+    try:
+        resumed = f"{run}-resume-1"
+        runs.start(deployment, resumed, {"resume": run})
+        next(now for now in runs.follow(deployment, resumed, every=0.05) if now.total)
+        stopped = shell(f"ics stop {run} --json")
+    finally:
+        set_faults(aws, "ics-local-digits")
+    assert runs.describe(deployment, resumed)["status"] == "ABORTED"
+    summary = runs.summary(deployment, run)
+    assert summary is not None
+    assert (summary["attempt"], summary["error"], summary["planned"]) == (1, stopping.ERROR, 1000), stopped.stderr
+    assert summary["failed"] <= len(lost)
+    assert len(published(aws, f"digest/{resumed}")) == 1
+
+    # And once a resume has finished it, a stop of any earlier attempt takes nothing back.
+    finished = shell(f"ics resume {run} --json")
+    assert json.loads(finished.stdout)["failed"] == 0, finished.stderr
+    whole = runs.summary(deployment, run)
+    assert whole is not None
+    assert (whole["attempt"], whole["planned"], whole["failed"]) == (2, 1000, 0)
+    for name in (run, resumed):
+        assert "nothing left to stop" in shell(f"ics stop {name}").stderr
+    entered = dict(stopping._entered(deployment, run))
+    with pytest.raises(stopping.NotSummarized, match="RunResumed"):
+        stopping._summarize(deployment, execution, entered["WhatIsLeft"])
+    assert runs.summary(deployment, run) == whole
+    rows = list(runs.rows(deployment, whole))
+    assert Counter(row["reason"] for row in rows)["BatchLost"] == 0
+    assert len(published(aws, f"digest/{run}")) == 1
+
 
 def test_a_run_that_is_stopped_before_it_is_planned_has_a_summary_and_a_digest(
     shell: Shell, aws: control.LocalAws, deployment: Deployment, demonstrated: str
