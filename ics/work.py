@@ -172,10 +172,10 @@ def work_of(load: Load, times: Times, backend: str = "endpoint") -> dict[str, Wo
             wait_ms=(3 + bodies) * request + _table_ms(load.noted) + _table_ms(load.queued) + _table_ms(asked),
         ),
         "SummarizeRun": Work(
-            gets=load.batches,
+            gets=load.batches + 1,
             puts=2,
             cpu_ms=load.batches * RECEIPT_MS,
-            wait_ms=(math.ceil(load.batches / RECEIPT_READERS) + 2) * request,
+            wait_ms=(math.ceil(load.batches / RECEIPT_READERS) + 3) * request,
         ),
         "MakeContactSheet": Work(gets=1 + WORST, puts=2, cpu_ms=SHEET_MS, wait_ms=(1 + WORST + 2) * request),
     }

@@ -121,7 +121,13 @@ class Functions(Construct):
             seconds=900,
             memory=1024,
             settings="ENVIRONMENT WORKING_BUCKET RESULTS_BUCKET",
-            rights=[*read_runs, *write_runs, *read_rows, *write_rows, *write_summary],
+            rights=[
+                *read_runs,
+                *write_runs,
+                *read(buckets.results, "results/*", "runs/*"),
+                *write_rows,
+                *write_summary,
+            ],
         )
         self._add(
             "MakeContactSheet",
