@@ -1,6 +1,7 @@
 """CloudFront: an HTTP API as origin, by its own host name.
 
-MiniStack answers 502 for an origin at a host of AWS's, but for load balancers and Function URLs; this hands such a
+MiniStack answers 502 for an origin at a host of AWS's, but for load balancers and Function URLs, and takes `*` in a
+path pattern for all but line breaks ("0 or more characters", "Path pattern" in the guide below); this hands such a
 request on to the API inside the emulator, with the origin's custom headers, as CloudFront sends it (Amazon CloudFront
 Developer Guide, "Use an Amazon API Gateway as origin" and "Add custom headers to origin requests").
 """
@@ -44,3 +45,5 @@ def apply() -> None:
         return status, http.client.responses.get(status, ""), cloudfront._multidict_from_pairs(pairs), content
 
     cloudfront._fetch_from_origin = fetched
+    regex = cloudfront._glob_to_regex
+    cloudfront._glob_to_regex = lambda pattern: re.compile(regex(pattern).pattern, re.DOTALL)

@@ -113,7 +113,7 @@ RIGHTS = {
         "working/runs/*": WRITE | {"s3:GetObject"},
         "results": {"s3:ListBucket"},
         "results/results/*": WRITE | {"s3:GetObject"},
-        "results/runs/*": WRITE,
+        "results/runs/*": WRITE | {"s3:GetObject"},
     },
     "start_run": {
         "uploads": {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"},
