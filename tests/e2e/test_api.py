@@ -125,7 +125,7 @@ REFUSED = [
     ("POST", "/getPrediction", {"image": "?"}, 422, "InvalidParameter"),
     ("POST", "/getPrediction", {"image": "", "more": 1}, 422, "InvalidParameter"),
     ("GET", "/v1/images/none", None, 404, "NoSuchImage"),
-    ("GET", "/v1/images/line%0Abreak", None, 404, "NoSuchImage"),
+    ("GET", "/v1/images/line%0Abreak", None, 404, "NoSuchRoute"),
     ("GET", f"/v1/images/{'0' * 64}", None, 404, "NoSuchImage"),
     ("GET", f"/v1/images/{'0' * 32}", None, 404, "NoSuchImage"),
     ("GET", "/v1/accuracy?model=cyrillic-letters", None, 404, "NotEvaluated"),
