@@ -20,11 +20,12 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from cli import runs
+from cli import runs, show
 from cli.deployment import Deployment
+from cli.options import env_option
 from ics import paths
+from ics.summary import STOPPED
 
-ERROR = "RunStopped"
 CAUSE = "stopped by hand; images of batches that had not finished are failed as BatchLost"
 
 WRITERS = ("filter-low-confidence", "record-failure")
@@ -76,7 +77,8 @@ def stop(deployment: Deployment, run: str, every: float) -> bool:
         _tell(deployment, run, answer["alert"])
     except (BotoCoreError, ClientError) as error:
         raise NotSummarized(
-            f"Run {run} is stopped and summarized, but nobody could be told: {error}. See ics results {run}"
+            f"Run {run} is stopped and summarized, but nobody could be told: {error}. "
+            f"See {show.COMMAND} results {run}{env_option(deployment.name)}"
         ) from error
     return True
 
@@ -99,7 +101,7 @@ def _latest(deployment: Deployment, run: str) -> dict[str, Any]:
 def _stop_execution(deployment: Deployment, run: str) -> dict[str, Any]:
     """Stop the execution; where it ended by itself in the meantime, that is how it stays."""
     try:
-        deployment.states.stop_execution(executionArn=runs.execution_arn(deployment, run), error=ERROR, cause=CAUSE)
+        deployment.states.stop_execution(executionArn=runs.execution_arn(deployment, run), error=STOPPED, cause=CAUSE)
     except ClientError:
         ended = runs.describe(deployment, run)
         if ended["status"] == "RUNNING":
@@ -111,7 +113,7 @@ def _stop_execution(deployment: Deployment, run: str) -> dict[str, Any]:
 def _is_told(deployment: Deployment, run: str, planned: Mapping[str, Any], entered: Entered) -> bool:
     """Whether the state machine has come to telling people, or an earlier stop has, or a later attempt."""
     found = runs.summary(deployment, run)
-    if found is not None and (found["error"] == ERROR or found["attempt"] > planned.get("attempt", 0)):
+    if found is not None and (found["error"] == STOPPED or found["attempt"] > planned.get("attempt", 0)):
         return True
     return any(name in ("NotifyOps", "NotifySummaryFailed") for name, _ in entered)
 
@@ -134,7 +136,7 @@ def _summarize(deployment: Deployment, execution: Mapping[str, Any], planned: Ma
         "run": run,
         "started": started,
         "execution": execution["executionArn"],
-        "state": {**planned, "failure": {"Error": ERROR, "Cause": CAUSE}},
+        "state": {**planned, "failure": {"Error": STOPPED, "Cause": CAUSE}},
     }
     answer = deployment.functions.invoke(
         FunctionName=f"ics-{deployment.name}-summarize-run", Payload=json.dumps(event).encode()

@@ -12,6 +12,9 @@ from ics.digest import may_mend
 from ics.errors import RequestError
 from ics.records import Reduction, Status, named, outcome, reconcile
 
+STOPPED = "RunStopped"
+"""The error of a run that `ics stop` has stopped, summarized and told of."""
+
 _OWN_FAULTS = {error.__name__ for error in RequestError.__subclasses__()}
 """Why a request cannot be planned, however often one tries."""
 

@@ -18,6 +18,7 @@ from ics.batches import child_batches, plan_lines, planned_batches
 from ics.contracts import DECISIONS, dump_line
 from ics.errors import InvalidRequest, RunExpired, RunNotFound, RunStillRunning
 from ics.request import resumed_run
+from ics.summary import STOPPED
 from lambdas.budget import Budget
 from lambdas.ordered import in_order
 from lambdas.plan_run.planning import plan
@@ -37,9 +38,6 @@ LAST_PLAN = 915.0
 
 PATIENCE = 30.0
 """Seconds that a resume waits for that."""
-
-STOPPED = "RunStopped"
-"""The error of a run that `ics stop` has stopped, summarized and told of."""
 
 KEPT = 2 * 24 * 3600
 """Seconds in which a run's working files are certainly still there: they are kept for 3 days."""

@@ -28,7 +28,7 @@ def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
     config, state = settings(), event["state"]
     there = json.loads(read_results(paths.summary(state.get("run", event["run"]))) or b"{}")
     if there.get("attempt", 0) > state.get("attempt", 0):
-        raise RunResumed(f"run {there['run']!r} was resumed and summarized: ics results {there['run']}")
+        raise RunResumed(f"run {there['run']!r} was resumed and summarized: {there['links']['command']}")
     reduction = reduce_receipts(all_receipts(state)) if "planned" in state else Reduction()
     places = {"results_bucket": config.results_bucket, "environment": config.environment}
     summary = summary_of(event, reduction, finished=now(), **places)

@@ -22,6 +22,7 @@ from cli import runs, stopping
 from cli.deployment import ROOT, Deployment
 from cli.main import app
 from ics import paths
+from ics.summary import STOPPED
 from local import control
 from tests.e2e.harness import Ended, hold, published
 from tests.rehearsal import about, set_faults
@@ -227,7 +228,7 @@ def test_a_run_that_is_stopped_midway_adds_up_tells_once_and_leaves_nothing_runn
 
     summary, execution = runs.summary(deployment, run), runs.describe(deployment, run)
     assert summary is not None
-    assert (execution["status"], execution["error"], summary["error"]) == ("ABORTED", stopping.ERROR, stopping.ERROR)
+    assert (execution["status"], execution["error"], summary["error"]) == ("ABORTED", STOPPED, STOPPED)
     rows = list(runs.rows(deployment, summary))
     hold(Ended(run, {**execution, "status": summary["status"]}, summary, rows), aws, deployment)
     lost = [row for row in rows if row["reason"] == "BatchLost"]
@@ -258,7 +259,7 @@ def test_a_run_that_is_stopped_midway_adds_up_tells_once_and_leaves_nothing_runn
     assert runs.describe(deployment, resumed)["status"] == "ABORTED"
     summary = runs.summary(deployment, run)
     assert summary is not None
-    assert (summary["attempt"], summary["error"], summary["planned"]) == (1, stopping.ERROR, 1000), stopped.stderr
+    assert (summary["attempt"], summary["error"], summary["planned"]) == (1, STOPPED, 1000), stopped.stderr
     assert summary["failed"] <= len(lost)
     assert len(published(aws, f"digest/{resumed}")) == 1
 
@@ -291,4 +292,4 @@ def test_a_run_that_is_stopped_before_it_is_planned_has_a_summary_and_a_digest(
     stopped = shell(f"ics stop {run} --json")
     assert (stopped.returncode, json.loads(stopped.stdout)["planned"]) == (1, 0), stopped.stderr
     (told,) = published(aws, f"digest/{run}")
-    assert stopping.ERROR in (told.subject or "")
+    assert STOPPED in (told.subject or "")

@@ -1,4 +1,4 @@
-"""A run without a record: whether it is planned now, or why not."""
+"""A run that is resumed: whether it is planned, what of it is left, whether people were told, or why it cannot be."""
 
 import json
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ RUN, NOW = "event-20260721-101500-3f9a1c", 1_784_628_900.0
 MACHINE = "arn:aws:states:eu-central-1:123456789012:execution:ics-prod"
 REQUEST = {"prefix": "s3://photos/incoming/"}
 CONFIG = SimpleNamespace(
-    working_bucket="work", models={"digits": SimpleNamespace(classify="arn")}, at_once=lambda _model: 10
+    working_bucket="files", models={"digits": SimpleNamespace(classify="arn")}, at_once=lambda _model: 10
 )
 PLANNED = {
     "run.json": b'{"model": "digits", "batches": 0}',
@@ -148,7 +148,7 @@ def test_a_run_of_which_a_part_has_expired_says_so(
 
 
 def test_a_run_whose_uploads_nobody_knows_any_more_says_so(resumed: Any) -> None:
-    request = {"manifest": f"s3://work/{paths.event_manifest(RUN)}", "model": "digits"}
+    request = {"manifest": f"s3://files/{paths.event_manifest(RUN)}", "model": "digits"}
     with pytest.raises(RunExpired, match="upload them again"):
         resumed(execution(request=request), UNPLANNED)
     assert resumed(execution(request=request), UNPLANNED, given={f"{RUN}.jsonl": b""})["request"] == request
