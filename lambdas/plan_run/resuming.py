@@ -72,7 +72,7 @@ def resume(name: str, execution: str, started: str, budget: Budget) -> dict[str,
         raise InvalidRequest(f"the model of run {run!r}, {record['model']!r}, is no longer in this environment")
     attempt = _claim(run, execution)
     earlier = _await_end(run, attempt, execution, LAST_WRITE)
-    summary = _summary(name)  # as it is now that nobody writes it any more
+    summary = _summary(run)  # the latest, now that nobody writes it any more
     left = list(_unfinished(run, planned, record["batches"]))
     at_once = config.at_once(record["model"])
     a_child = child_batches(at_once)
